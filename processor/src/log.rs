@@ -1,0 +1,145 @@
+//! What a worker asks of Kafka, as a trait: production answers it with librdkafka, the model test with a log in
+//! memory in which it can crash between any two calls.
+//!
+//! Calls come in the order the life cycle dictates. None of them decides anything.
+
+use std::ops::ControlFlow;
+
+use crate::batch::Batch;
+use crate::emit::{Out, Record};
+
+/// What went wrong between us and Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A call failed or its outcome is unknown. The log will tell what happened.
+    #[error("{doing}: {detail}")]
+    Unsure {
+        /// What we were doing.
+        doing: &'static str,
+        /// The client's own words.
+        detail: String,
+    },
+    /// Another process took our name (static member or transactional id): stop, don't fight.
+    #[error("{doing}: another process runs as this instance: {detail}")]
+    Fenced {
+        /// What we were doing.
+        doing: &'static str,
+        /// The client's own words.
+        detail: String,
+    },
+}
+
+/// What a collection brought besides records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// Partitions the group took from us.
+    pub revoked: Vec<i32>,
+    /// Partitions the group gave to us.
+    pub assigned: Vec<i32>,
+}
+
+/// How much a collection may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Most records.
+    pub events: usize,
+    /// Most bytes.
+    pub bytes: usize,
+    /// Longest time, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// A committed offset with its metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Next offset to read.
+    pub next: i64,
+    /// See [`crate::position::Position`].
+    pub metadata: String,
+}
+
+/// Where a partition of a topic begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// First offset still there.
+    pub start: i64,
+    /// Before this everything is decided.
+    pub stable: i64,
+    /// Where the next record goes.
+    pub high: i64,
+}
+
+/// A committed record, as restore and reconcile read it.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// Its offset.
+    pub offset: i64,
+    /// Its value.
+    pub value: &'a [u8],
+    /// Its `weir-src`.
+    pub src: Option<(i32, i64)>,
+    /// Its `weir-seq`.
+    pub seq: Option<u64>,
+    /// Its `weir-txn`.
+    pub txn: Option<u64>,
+}
+
+/// How far a scan came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scanned {
+    /// Where the next scan goes on.
+    pub next: i64,
+    /// Whether everything decided so far was read.
+    pub is_end: bool,
+}
+
+/// Offsets the open transaction's records got.
+pub type Acks = std::collections::BTreeMap<(Out, i32), i64>;
+
+/// Kafka, as a worker sees it.
+pub trait Log {
+    /// Polls the group and collects records of running partitions. Never called while a transaction is open.
+    fn collect(&mut self, batch: &mut Batch, bounds: Bounds) -> Result<Polled, Fault>;
+    /// Lets records of a partition flow from `next` on.
+    fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault>;
+    /// Stops records of a partition.
+    fn pause(&mut self, partition: i32) -> Result<(), Fault>;
+
+    /// The committed offsets of partitions of `verified-events`, decided ones only.
+    fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault>;
+    /// Where `verified-events` begins and ends.
+    fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault>;
+    /// Where an output partition begins and ends.
+    fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault>;
+    /// Reads committed records from `from` on, until `each` breaks, the decided end, or some milliseconds passed.
+    fn scan(
+        &mut self,
+        out: Out,
+        partition: i32,
+        from: i64,
+        budget_ms: u64,
+        each: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+    ) -> Result<Scanned, Fault>;
+
+    /// Makes a fresh producer, which fences the one before and decides what it left open.
+    fn recycle(&mut self) -> Result<(), Fault>;
+    /// Opens a transaction under the group membership of this moment.
+    fn begin(&mut self) -> Result<(), Fault>;
+    /// Adds a record to the open transaction.
+    fn produce(&mut self, record: &Record<'_>) -> Result<(), Fault>;
+    /// Waits until Kafka has every record; the greatest offset of each output partition.
+    fn settle(&mut self) -> Result<Acks, Fault>;
+    /// Adds offsets and metadata to the open transaction.
+    fn send_offsets(&mut self, offsets: &[(i32, i64, String)]) -> Result<(), Fault>;
+    /// Commits. `false`: committed, but the connection misbehaved, so the producer must not be used again.
+    fn commit(&mut self) -> Result<bool, Fault>;
+
+    /// Partitions of `clean-events`; `stale-events` has as many.
+    fn clean_partitions(&self) -> i32;
+    /// Partitions of `verified-events`.
+    fn input_partitions(&self) -> i32;
+    /// Wall clock, milliseconds since the epoch. Never decides about an event.
+    fn now_ms(&self) -> i64;
+    /// A number nobody drew before.
+    fn nonce(&mut self) -> u64;
+}

@@ -1,0 +1,152 @@
+//! The state of one partition: ids seen, last timestamps, tallies, and how far all of it goes.
+//!
+//! A store only ever holds what a committed transaction decided: changes are staged in an overlay, applied in one
+//! atomic write with the cursor after the commit is known, and can always be rebuilt from the changelog.
+//! Only the task that owns the partition touches its store.
+
+pub mod keys;
+pub mod overlay;
+pub mod rocks;
+
+use std::collections::BTreeMap;
+
+use schemas::identity::Hash128;
+
+use crate::books::Tallies;
+
+/// What became of an event the state knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It reached its last place.
+    Done,
+    /// It waits for its resource or for a retry.
+    Parked,
+    /// It is a dead letter; the reference names which.
+    Dead(DeadRef),
+    /// A person discarded it.
+    Discarded,
+}
+
+/// Which dead letter an event is: with the partition it makes the dead id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadRef {
+    /// Offset in `verified-events` of the event that died.
+    pub offset: i64,
+    /// How often it was redriven before.
+    pub generation: u64,
+}
+
+/// What the state knows of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Stream time at its first copy.
+    pub first_seen: i64,
+    /// 16 bits of its body's hash, to notice one id with two bodies.
+    pub check: u16,
+    /// What became of it.
+    pub status: Status,
+}
+
+/// The last snapshot of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Last {
+    /// Its occurred-at.
+    pub occurred_at: i64,
+    /// Stream time when it was set.
+    pub set_at: i64,
+}
+
+/// 12 bytes of a resource's hash: enough that no two resources meet, small enough for the changelog.
+pub type ResourceHash = [u8; 12];
+
+/// One event's change to the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Window class of its source.
+    pub class: u8,
+    /// Slot of its key.
+    pub slot: u16,
+    /// Hash of its identity.
+    pub hash: Hash128,
+    /// What the state shall know of it.
+    pub seen: Seen,
+    /// New last snapshot of its resource.
+    pub last: Option<(ResourceHash, i64)>,
+}
+
+/// How far a store goes, kept inside of it and written in the same batch as the data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// See [`crate::position::Position::lineage`].
+    pub lineage: u64,
+    /// Last transaction applied.
+    pub txn: u64,
+    /// Next input offset after it.
+    pub next: i64,
+    /// Last `weir-seq`.
+    pub seq: u64,
+    /// Stream time.
+    pub stream_time: i64,
+    /// Next changelog offset to replay.
+    pub changelog_next: i64,
+    /// Which buckets hold anything, by window class: first and last.
+    pub buckets: BTreeMap<u8, (u32, u32)>,
+    /// Which classes each source has ever written, as a bit set.
+    pub source_classes: BTreeMap<String, u16>,
+}
+
+/// Everything one committed transaction changes in a store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// In the order they were decided; a later entry wins.
+    pub entries: Vec<Entry>,
+    /// Absolute tallies of the sources that were touched.
+    pub tallies: Tallies,
+    /// Classes each touched source has ever written, as a bit set.
+    pub source_classes: BTreeMap<String, u16>,
+}
+
+/// A store could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The disk or the store's files failed us; the store cannot be trusted any more.
+    #[error("cannot {doing} the state of partition {partition}: {detail}")]
+    Broken {
+        /// What we were doing.
+        doing: &'static str,
+        /// Whose state.
+        partition: i32,
+        /// The store's own words.
+        detail: String,
+    },
+    /// Another process holds the directory.
+    #[error("the state of partition {partition} is locked by another process")]
+    Locked {
+        /// Whose state.
+        partition: i32,
+    },
+}
+
+/// One partition's store.
+pub trait Store {
+    /// How far it goes; `None` when it is new.
+    fn cursor(&self) -> Result<Option<Cursor>, StateError>;
+    /// Every tally.
+    fn tallies(&self) -> Result<Tallies, StateError>;
+    /// What a bucket knows of an event.
+    fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError>;
+    /// What a bucket knows of a resource.
+    fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError>;
+    /// Applies a transaction and its cursor in one atomic write, and removes the buckets that fell out of `cursor`.
+    fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError>;
+}
+
+/// Where stores come from.
+pub trait Stores {
+    /// The kind of store.
+    type Store: Store;
+    /// Opens or creates the store of a partition.
+    fn open(&mut self, partition: i32) -> Result<Self::Store, StateError>;
+    /// Removes everything of a partition. Its store is closed.
+    fn wipe(&mut self, partition: i32) -> Result<(), StateError>;
+}

@@ -1,0 +1,1 @@
+//! Stores on disk: one RocksDB per partition directory.

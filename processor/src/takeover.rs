@@ -1,0 +1,434 @@
+//! Taking a partition over: read its position, fence whoever had it, restore its state, find torn effects.
+//!
+//! The order is the guarantee. The barrier is committed before anything is read, so everything before it in the
+//! changelog is decided; the state is complete before a record flows; and effects that are visible already are
+//! known before anything is emitted.
+
+use std::ops::ControlFlow;
+
+use crate::books::Place;
+use crate::changelog::{Barrier, encode_barrier};
+use crate::emit::{Emitter, Out};
+use crate::lifecycle::Progress;
+use crate::log::{Ends, Fault, Log, Stored};
+use crate::position::{Hints, MetadataError, Position};
+use crate::restore::{Restore, RestoreError};
+use crate::state::{Cursor, StateError, Store, Stores};
+use crate::task::{Effects, Task};
+
+/// How long one slice of restore may take, so that running partitions get their turn.
+const SLICE_MS: u64 = 50;
+/// Entries applied to the store in one write while restoring.
+const APPLY_ENTRIES: usize = 50_000;
+/// How long a former owner's open transaction can keep an output undecided: the largest transaction timeout,
+/// and then some.
+const UNDECIDED_MS: u64 = 20_000;
+
+/// The position of a partition is gone or makes no sense. A person must decide.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// No committed offset although the partition has been worked on.
+    #[error(
+        "no offset is committed for partition {partition}, but {evidence}: offsets were lost; restore them, or \
+         reset the group and delete {evidence_topic} on purpose"
+    )]
+    Offsets {
+        /// Which partition.
+        partition: i32,
+        /// What shows that it was worked on.
+        evidence: String,
+        /// Which topic shows it.
+        evidence_topic: &'static str,
+    },
+    /// The committed offset is not in the log any more, or not yet.
+    #[error("offset {next} is committed for partition {partition}, but its log holds {start} to {high}")]
+    OutOfRange {
+        /// Which partition.
+        partition: i32,
+        /// What is committed.
+        next: i64,
+        /// Where the log begins.
+        start: i64,
+        /// Where it ends.
+        high: i64,
+    },
+    /// The metadata of the committed offset is not ours.
+    #[error("the offset committed for partition {partition} was not written by weir: {source}")]
+    Metadata {
+        /// Which partition.
+        partition: i32,
+        /// Why.
+        source: MetadataError,
+    },
+}
+
+/// The state of a partition can't be brought to its position.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeoverError {
+    /// The changelog does not hold it.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The store failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The changelog was cut behind our back.
+    #[error("the changelog of partition {partition} ends at {end}, but a transaction was committed up to {expected}")]
+    Truncated {
+        /// Which partition.
+        partition: i32,
+        /// Where it ends.
+        end: i64,
+        /// Where it must reach.
+        expected: i64,
+    },
+}
+
+/// How a store was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// It had most of what was needed.
+    Local,
+    /// It was new, or wiped, and was rebuilt from the changelog.
+    Rebuilt,
+}
+
+/// A takeover in progress.
+#[derive(Debug)]
+pub struct Takeover<S> {
+    partition: i32,
+    found: Position,
+    position: Position,
+    nonce: u64,
+    restoring: Option<(S, Restore)>,
+    opening: Opening,
+}
+
+impl<S: Store> Takeover<S> {
+    /// Learns the position of a partition, or starts its history if it has none.
+    pub fn begin<L: Log>(
+        log: &mut L,
+        partition: i32,
+        stored: Option<Stored>,
+    ) -> Result<Result<Self, Lost>, Fault> {
+        let ends = log.input_ends(partition)?;
+        let found = match stored {
+            Some(stored) => match Position::parse(stored.next, &stored.metadata) {
+                Ok(position) => position,
+                Err(source) => return Ok(Err(Lost::Metadata { partition, source })),
+            },
+            None => match first_start(log, partition, ends)? {
+                Ok(position) => position,
+                Err(lost) => return Ok(Err(lost)),
+            },
+        };
+        if found.next < ends.start || found.next > ends.high {
+            let Ends { start, high, .. } = ends;
+            return Ok(Err(Lost::OutOfRange { partition, next: found.next, start, high }));
+        }
+        let mut position = found.clone();
+        position.txn += 1;
+        let nonce = log.nonce();
+        let opening = Opening::Local;
+        Ok(Ok(Self { partition, found, position, nonce, restoring: None, opening }))
+    }
+
+    /// Writes the barrier into the open transaction.
+    pub fn write_barrier<L: Log>(&mut self, log: &mut L, emitter: &Emitter, owner: &str) -> Result<(), Fault> {
+        let barrier = Barrier {
+            lineage: self.position.lineage,
+            txn: self.position.txn,
+            found: self.found.txn,
+            nonce: self.nonce,
+            owner: owner.to_owned(),
+        };
+        log.produce(&emitter.changelog(self.partition, &encode_barrier(&barrier)))
+    }
+
+    /// What the barrier's transaction commits: the same offset, under the next number.
+    pub fn offsets(&self) -> (i32, i64, String) {
+        (self.partition, self.position.next, self.position.metadata())
+    }
+
+    /// How the store was found.
+    pub fn opening(&self) -> Opening {
+        self.opening
+    }
+
+    /// Restores for a little while. The outer error is Kafka's, the inner one means that it can't be done.
+    pub fn restore_slice<L: Log, T: Stores<Store = S>>(
+        &mut self,
+        log: &mut L,
+        stores: &mut T,
+    ) -> Result<Result<Progress, TakeoverError>, Fault> {
+        let (mut store, mut restore) = match self.restoring.take() {
+            Some(restoring) => restoring,
+            None => match self.open(log, stores)? {
+                Ok(restoring) => restoring,
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        let sliced = match slice(log, self.partition, &mut store, &mut restore)? {
+            Ok(is_done) if is_done => restore.finish().map(|()| true).map_err(TakeoverError::from),
+            sliced => sliced,
+        };
+        match sliced {
+            Ok(is_done) => {
+                self.restoring = Some((store, restore));
+                Ok(Ok(if is_done { Progress::Done } else { Progress::More }))
+            }
+            // What is on this disk may be wrong; the changelog gets one chance to say better.
+            Err(_) if self.opening == Opening::Local => {
+                drop(store);
+                self.opening = Opening::Rebuilt;
+                Ok(stores.wipe(self.partition).map(|()| Progress::Distrusted).map_err(TakeoverError::from))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn open<L: Log, T: Stores<Store = S>>(
+        &mut self,
+        log: &mut L,
+        stores: &mut T,
+    ) -> Result<Result<(S, Restore), TakeoverError>, Fault> {
+        let ends = log.ends(Out::Changelog, self.partition)?;
+        if ends.high < self.found.changelog_next {
+            let expected = self.found.changelog_next;
+            return Ok(Err(TakeoverError::Truncated { partition: self.partition, end: ends.high, expected }));
+        }
+        Ok(self.open_store(ends, stores).map_err(TakeoverError::from))
+    }
+
+    fn open_store<T: Stores<Store = S>>(
+        &mut self,
+        ends: Ends,
+        stores: &mut T,
+    ) -> Result<(S, Restore), StateError> {
+        let opened = stores.open(self.partition).and_then(|store| Ok((store.cursor()?, store)));
+        let is_usable = |cursor: &Cursor| {
+            cursor.lineage == self.found.lineage
+                && cursor.txn <= self.found.txn
+                && (ends.start..=ends.high).contains(&cursor.changelog_next)
+        };
+        let (cursor, store) = match opened {
+            Ok((Some(cursor), store)) if is_usable(&cursor) => (cursor, store),
+            Ok((None, store)) => {
+                self.opening = Opening::Rebuilt;
+                (Cursor { changelog_next: ends.start, ..Cursor::default() }, store)
+            }
+            Err(error @ StateError::Locked { .. }) => return Err(error),
+            // Of another cluster, ahead of the log, older than the log, or broken: worth nothing.
+            Ok((Some(_), store)) => {
+                drop(store);
+                self.anew(ends, stores)?
+            }
+            Err(StateError::Broken { .. }) => self.anew(ends, stores)?,
+        };
+        let from = cursor.changelog_next;
+        Ok((store, Restore::new(&self.found, self.nonce, cursor, from)))
+    }
+
+    fn anew<T: Stores<Store = S>>(&mut self, ends: Ends, stores: &mut T) -> Result<(Cursor, S), StateError> {
+        self.opening = Opening::Rebuilt;
+        stores.wipe(self.partition)?;
+        let store = stores.open(self.partition)?;
+        Ok((Cursor { changelog_next: ends.start, ..Cursor::default() }, store))
+    }
+
+    /// Finds the effects of torn transactions and turns the takeover into a task. Also says how many DELTAs and
+    /// effects were torn.
+    pub fn finish<L: Log>(mut self, log: &mut L) -> Result<Result<(Task<S>, u64), StateError>, Fault> {
+        let Some((mut store, mut restore)) = self.restoring.take() else {
+            let detail = "the state is not restored".to_owned();
+            return Err(Fault::Unsure { doing: "start a partition", detail });
+        };
+        let effects = reconcile(log, self.partition, &mut self.position)?;
+        let torn = restore.torn() + effects.places.len() as u64;
+        let (changes, mut cursor) = restore.take_ready();
+        cursor.txn = self.position.txn;
+        cursor.next = self.position.next;
+        cursor.seq = self.position.seq;
+        cursor.stream_time = self.position.stream_time;
+        self.position.changelog_next = self.position.changelog_next.max(cursor.changelog_next);
+        let task = store
+            .apply(&changes, &cursor)
+            .and_then(|()| Task::new(self.partition, self.position, store, cursor, effects));
+        Ok(task.map(|task| (task, torn)))
+    }
+}
+
+/// Reads and applies for a little while. `true`: our own barrier was reached.
+fn slice<L: Log, S: Store>(
+    log: &mut L,
+    partition: i32,
+    store: &mut S,
+    restore: &mut Restore,
+) -> Result<Result<bool, TakeoverError>, Fault> {
+    let mut is_done = false;
+    let mut failed = None;
+    log.scan(Out::Changelog, partition, restore.next(), SLICE_MS, &mut |found| {
+        match restore.feed(found.offset, found.value) {
+            Ok(done) => is_done = done,
+            Err(error) => failed = Some(error),
+        }
+        if is_done || failed.is_some() || restore.ready_len() >= APPLY_ENTRIES {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    if let Some(error) = failed {
+        return Ok(Err(error.into()));
+    }
+    let (changes, cursor) = restore.take_ready();
+    if !changes.entries.is_empty() || !changes.tallies.0.is_empty() {
+        if let Err(error) = store.apply(&changes, &cursor) {
+            return Ok(Err(error.into()));
+        }
+    }
+    Ok(Ok(is_done))
+}
+
+/// The position of a partition that nobody ever worked on, or why that can't be.
+fn first_start<L: Log>(log: &mut L, partition: i32, input: Ends) -> Result<Result<Position, Lost>, Fault> {
+    let changelog = log.ends(Out::Changelog, partition)?;
+    let lost = |evidence: String, evidence_topic| Err(Lost::Offsets { partition, evidence, evidence_topic });
+    if changelog.start > 0 {
+        return Ok(lost(format!("its changelog begins at {}", changelog.start), "state-changelog"));
+    }
+    // Aborted barriers of a start that crashed are not committed, so they don't count.
+    let mut record = None;
+    scan_decided(log, Out::Changelog, partition, 0, &mut |found| record = Some(found.offset))?;
+    if let Some(offset) = record {
+        return Ok(lost(format!("its changelog has a record at {offset}"), "state-changelog"));
+    }
+    let mut position = Position {
+        next: input.start,
+        lineage: log.nonce(),
+        hints: Hints::default(),
+        ..Position::default()
+    };
+    for (out, output) in outputs(log, partition) {
+        let mut effect = None;
+        let ends = log.ends(out, output)?;
+        let next = scan_decided(log, out, output, ends.start, &mut |found| {
+            if found.src.is_some_and(|(from, _)| from == partition) {
+                effect = Some(found.offset);
+            }
+        })?;
+        if let Some(offset) = effect {
+            let evidence = format!("partition {output} of {} has a record of it at {offset}", name(out));
+            return Ok(lost(evidence, name(out)));
+        }
+        hints_of(&mut position.hints, out).insert(output, next);
+    }
+    Ok(Ok(position))
+}
+
+/// Finds what torn transactions left visible: records of input that is not committed yet.
+fn reconcile<L: Log>(log: &mut L, partition: i32, position: &mut Position) -> Result<Effects, Fault> {
+    let mut effects = Effects::default();
+    for (out, output) in outputs(log, partition) {
+        let from = match hints_of(&mut position.hints, out).get(&output) {
+            Some(from) => *from,
+            None => log.ends(out, output)?.start,
+        };
+        let (next, seq) = (position.next, position.seq);
+        let end = scan_decided(log, out, output, from, &mut |found| {
+            let Some((_, offset)) = found.src.filter(|(from, _)| *from == partition) else { return };
+            if let Some(used) = found.seq.filter(|used| *used > seq) {
+                effects.seqs.insert(used);
+            }
+            if offset >= next {
+                effects.places.insert(offset, place(out));
+            }
+        })?;
+        if effects.places.is_empty() && effects.seqs.is_empty() {
+            hints_of(&mut position.hints, out).insert(output, end);
+        }
+    }
+    Ok(effects)
+}
+
+/// Reads everything that is in an output partition now, once it is decided. Where the next look may begin.
+fn scan_decided<L: Log>(
+    log: &mut L,
+    out: Out,
+    partition: i32,
+    from: i64,
+    each: &mut dyn FnMut(crate::log::Found<'_>),
+) -> Result<i64, Fault> {
+    let ends = log.ends(out, partition)?;
+    let from = from.max(ends.start);
+    // A committed record is followed by its marker: one lone offset can't hold an effect.
+    if ends.high - from <= 1 {
+        return Ok(from);
+    }
+    let began = log.now_ms();
+    let mut next = from;
+    let mut last = from;
+    loop {
+        let scanned = log.scan(out, partition, next, SLICE_MS, &mut |found| {
+            last = found.offset + 1;
+            each(found);
+            ControlFlow::Continue(())
+        })?;
+        next = scanned.next;
+        if scanned.is_end && log.ends(out, partition)?.stable >= ends.high {
+            // What became decided between the scan and the look is read by one more scan.
+            let rest = log.scan(out, partition, next, SLICE_MS, &mut |found| {
+                last = found.offset + 1;
+                each(found);
+                ControlFlow::Continue(())
+            })?;
+            next = rest.next;
+            if rest.is_end {
+                return Ok(last);
+            }
+        }
+        if log.now_ms().saturating_sub(began) > UNDECIDED_MS as i64 {
+            let detail = format!("partition {partition} of {} stays undecided", name(out));
+            return Err(Fault::Unsure { doing: "look for torn transactions", detail });
+        }
+    }
+}
+
+/// The output partitions that an input partition can reach.
+fn outputs<L: Log>(log: &L, partition: i32) -> Vec<(Out, i32)> {
+    let clean = log.clean_partitions();
+    let step = log.input_partitions().min(clean).max(1);
+    let mut outputs = vec![(Out::Dead, partition)];
+    let mut output = partition % step;
+    while output < clean {
+        outputs.push((Out::Clean, output));
+        outputs.push((Out::Stale, output));
+        output += step;
+    }
+    outputs
+}
+
+fn hints_of(hints: &mut Hints, out: Out) -> &mut std::collections::BTreeMap<i32, i64> {
+    match out {
+        Out::Stale => &mut hints.stale,
+        Out::Dead => &mut hints.dead,
+        Out::Clean | Out::Resolutions | Out::Changelog => &mut hints.clean,
+    }
+}
+
+fn place(out: Out) -> Place {
+    match out {
+        Out::Stale => Place::Stale,
+        Out::Dead => Place::Dead,
+        Out::Clean | Out::Resolutions | Out::Changelog => Place::Clean,
+    }
+}
+
+fn name(out: Out) -> &'static str {
+    match out {
+        Out::Clean => "clean-events",
+        Out::Stale => "stale-events",
+        Out::Dead => "dead-events",
+        Out::Resolutions => "dead-resolutions",
+        Out::Changelog => "state-changelog",
+    }
+}

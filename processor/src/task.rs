@@ -1,0 +1,339 @@
+//! The owner of one partition of `verified-events`: its position, its state, and what the open transaction adds.
+//!
+//! Takes records in offset order, turns decisions into staged state and records to produce. After a failed
+//! transaction the task is thrown away and taken over anew: there is no other way back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::batch::StoredHeaders;
+use crate::books::{Place, Tallies, UNKNOWN_SOURCE};
+use crate::changelog::{self, Delta};
+use crate::emit::{Emitter, Out, Pass, Record, Stamp};
+use crate::log::{Acks, Fault};
+use crate::position::Position;
+use crate::state::overlay::{Overlay, Reader};
+use crate::state::{Cursor, StateError, Store};
+use crate::step::handle::Handlers;
+use crate::step::{self, Decision, Input, Outcome, Undecided};
+
+/// A record's append time may be ahead of our clock by this much before its partition waits.
+pub const CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
+
+/// What every task of a worker shares.
+#[derive(Debug)]
+pub struct Shared {
+    /// Rules that judge events.
+    pub handlers: Handlers,
+    /// Full name of `verified-events`.
+    pub input_topic: String,
+    /// Partitions of `clean-events`.
+    pub clean_partitions: i32,
+}
+
+/// Effects that a torn transaction left visible, found by reconcile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Where each input offset's effect stands.
+    pub places: BTreeMap<i64, Place>,
+    /// Sequence numbers in use beyond the position's.
+    pub seqs: BTreeSet<u64>,
+}
+
+/// Why a task cannot take a record.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// The partition waits at this record.
+    #[error("{0}")]
+    Wait(String),
+    /// The store failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Kafka failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// One thing to count, once its transaction is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Count {
+    /// An event died.
+    Dead {
+        /// Its source.
+        source: String,
+        /// Its reason.
+        reason: &'static str,
+    },
+    /// One signed id with two bodies.
+    Conflict {
+        /// Its source.
+        source: String,
+    },
+}
+
+/// The owner of one partition.
+#[derive(Debug)]
+pub struct Task<S> {
+    partition: i32,
+    committed: Position,
+    position: Position,
+    store: S,
+    cursor: Cursor,
+    tallies: Tallies,
+    overlay: Overlay,
+    effects: Effects,
+    counts: Vec<Count>,
+}
+
+impl<S: Store> Task<S> {
+    /// A task whose store has been restored and whose effects are known.
+    pub fn new(
+        partition: i32,
+        position: Position,
+        store: S,
+        cursor: Cursor,
+        effects: Effects,
+    ) -> Result<Self, StateError> {
+        let tallies = store.tallies()?;
+        Ok(Self {
+            partition,
+            committed: position.clone(),
+            position,
+            store,
+            cursor,
+            tallies,
+            overlay: Overlay::default(),
+            effects,
+            counts: Vec::new(),
+        })
+    }
+
+    /// Next input offset that is not committed.
+    pub fn next(&self) -> i64 {
+        self.committed.next
+    }
+
+    /// Committed tallies.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
+    /// Takes one record: decides, stages, and sends what comes of it.
+    pub fn take(
+        &mut self,
+        input: &Input<'_>,
+        stored: StoredHeaders<'_>,
+        shared: &Shared,
+        now_ms: i64,
+        emitter: &mut Emitter,
+        send: &mut dyn FnMut(&Record<'_>) -> Result<(), Fault>,
+    ) -> Result<(), TakeError> {
+        if input.offset < self.position.next {
+            return Ok(());
+        }
+        if input.timestamp > now_ms.saturating_add(CLOCK_AHEAD_MS) {
+            return Err(TakeError::Wait(format!(
+                "the record at offset {} carries an append time {} s ahead of this machine's clock",
+                input.offset,
+                (input.timestamp - now_ms) / 1000
+            )));
+        }
+        let now = self.position.stream_time.max(input.timestamp);
+        let visible = self.effects.places.get(&input.offset).copied();
+        let view = Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor };
+        let decision = step::decide(input, now, &view, &shared.handlers, visible).map_err(|error| match error {
+            Undecided::State(error) => TakeError::State(error),
+            Undecided::UnknownSchema { .. } => TakeError::Wait(error.to_string()),
+        })?;
+        self.position.stream_time = now;
+        self.position.next = input.offset + 1;
+        if visible.is_none() {
+            self.emit(&decision, input, stored, shared, emitter, send)?;
+        }
+        self.stage(decision);
+        Ok(())
+    }
+
+    fn emit(
+        &mut self,
+        decision: &Decision<'_>,
+        input: &Input<'_>,
+        stored: StoredHeaders<'_>,
+        shared: &Shared,
+        emitter: &mut Emitter,
+        send: &mut dyn FnMut(&Record<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut stamp = Stamp { txn: self.committed.txn + 1, seq: None };
+        let pass = Pass { is_stale: false, is_future: false };
+        let event = decision.event.as_ref();
+        match (&decision.outcome, event) {
+            (Outcome::Clean { is_stale, is_future }, Some(event)) => {
+                stamp.seq = Some(self.next_seq());
+                let pass = Pass { is_stale: *is_stale, is_future: *is_future };
+                send(&emitter.event(Out::Clean, shared.clean_partitions, event, input, stamp, pass))?;
+            }
+            (Outcome::StaleRouted, Some(event)) => {
+                send(&emitter.event(Out::Stale, shared.clean_partitions, event, input, stamp, pass))?;
+            }
+            (Outcome::Dead(death), event) => {
+                send(&emitter.dead(event, input, stored, &shared.input_topic, death, stamp))?;
+            }
+            (
+                Outcome::Clean { .. } | Outcome::StaleRouted | Outcome::StaleDropped | Outcome::Duplicate { .. },
+                _,
+            ) => {}
+        }
+        if let Some(dead) = decision.supersedes {
+            send(&emitter.superseded(self.partition, dead, input, stamp))?;
+        }
+        Ok(())
+    }
+
+    /// The next free sequence number. Numbers a torn transaction used are skipped, so that the set has no gap.
+    fn next_seq(&mut self) -> u64 {
+        let mut seq = self.position.seq + 1;
+        while self.effects.seqs.contains(&seq) {
+            seq += 1;
+        }
+        if self.effects.seqs.is_empty() {
+            self.position.seq = seq;
+        } else {
+            self.effects.seqs.insert(seq);
+            self.close_seq_gaps();
+        }
+        seq
+    }
+
+    fn close_seq_gaps(&mut self) {
+        while self.effects.seqs.remove(&(self.position.seq + 1)) {
+            self.position.seq += 1;
+        }
+    }
+
+    fn stage(&mut self, decision: Decision<'_>) {
+        let source = decision.event.as_ref().map_or(UNKNOWN_SOURCE, |event| event.source);
+        self.tallies.add(source, decision.outcome.place());
+        if decision.supersedes.is_some() {
+            self.tallies.shift(source, Place::Dead, Place::Duplicate);
+        }
+        match &decision.outcome {
+            Outcome::Dead(death) => {
+                self.counts.push(Count::Dead { source: source.to_owned(), reason: death.reason.as_str() });
+            }
+            Outcome::Duplicate { is_conflict: true } => {
+                self.counts.push(Count::Conflict { source: source.to_owned() });
+            }
+            Outcome::Duplicate { is_conflict: false }
+            | Outcome::Clean { .. }
+            | Outcome::StaleRouted
+            | Outcome::StaleDropped => {}
+        }
+        self.touch(source, decision.entry.map(|entry| entry.class));
+        if let Some(entry) = decision.entry {
+            self.overlay.push(entry);
+        }
+    }
+
+    fn touch(&mut self, source: &str, class: Option<u8>) {
+        let mask = match class {
+            Some(class) => {
+                self.cursor.note_source(source, class);
+                self.cursor.source_classes.get(source).copied().unwrap_or_default()
+            }
+            None => self.cursor.source_classes.get(source).copied().unwrap_or_default(),
+        };
+        match self.overlay.changes.source_classes.get_mut(source) {
+            Some(known) => *known = mask,
+            None => {
+                self.overlay.changes.source_classes.insert(source.to_owned(), mask);
+            }
+        }
+    }
+
+    /// Whether the open transaction moved this partition.
+    pub fn is_touched(&self) -> bool {
+        self.position.next != self.committed.next
+    }
+
+    /// Sends what the state changes, one DELTA in as many records as its size asks for.
+    pub fn send_delta(
+        &mut self,
+        emitter: &Emitter,
+        send: &mut dyn FnMut(&Record<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.position.txn = self.committed.txn + 1;
+        for source in self.overlay.changes.source_classes.keys() {
+            for place in Place::ALL {
+                self.overlay.changes.tallies.set(source, place, self.tallies.get(source, place));
+            }
+        }
+        let delta = Delta {
+            lineage: self.position.lineage,
+            txn: self.position.txn,
+            part: 0,
+            is_last: true,
+            base: self.committed.next,
+            next: self.position.next,
+            seq: self.position.seq,
+            stream_time: self.position.stream_time,
+            changes: std::mem::take(&mut self.overlay.changes),
+        };
+        let sent = changelog::encode_delta(&delta, |bytes| send(&emitter.changelog(self.partition, bytes)));
+        self.overlay.changes = delta.changes;
+        sent
+    }
+
+    /// Learns where this partition's records went, and says what to commit for it: offset and metadata.
+    pub fn offsets(&mut self, acks: &Acks) -> (i32, i64, String) {
+        if let Some(offset) = acks.get(&(Out::Changelog, self.partition)) {
+            self.position.changelog_next = offset + 1;
+        }
+        // While effects of a torn transaction lie ahead, the hints must keep pointing before them.
+        let last_effect = self.effects.places.keys().next_back().copied();
+        if last_effect.is_none_or(|offset| offset < self.position.next) && self.effects.seqs.is_empty() {
+            let hints = &mut self.position.hints;
+            for (out, known) in
+                [(Out::Clean, &mut hints.clean), (Out::Stale, &mut hints.stale), (Out::Dead, &mut hints.dead)]
+            {
+                for (partition, next) in known {
+                    if let Some(offset) = acks.get(&(out, *partition)) {
+                        *next = (*next).max(offset + 1);
+                    }
+                }
+            }
+        }
+        (self.partition, self.position.next, self.position.metadata())
+    }
+
+    /// Writes the committed transaction into the store, in one batch with the cursor. What to count, and that it
+    /// may be counted now, is the answer.
+    pub fn apply(&mut self) -> Result<Vec<Count>, StateError> {
+        self.cursor.lineage = self.position.lineage;
+        self.cursor.txn = self.position.txn;
+        self.cursor.next = self.position.next;
+        self.cursor.seq = self.position.seq;
+        self.cursor.stream_time = self.position.stream_time;
+        self.cursor.changelog_next = self.position.changelog_next;
+        self.cursor.cover(&self.overlay.changes.entries);
+        let before = self.cursor.clone();
+        self.cursor.expire();
+        self.store.apply(&self.overlay.changes, &self.cursor).inspect_err(|_| self.cursor = before)?;
+        self.committed = self.position.clone();
+        self.overlay.clear();
+        self.effects.places = self.effects.places.split_off(&self.committed.next);
+        Ok(std::mem::take(&mut self.counts))
+    }
+}
+
+impl<S: Store> step::View for Reader<'_, S> {
+    fn seen(&self, about: &step::About<'_>) -> Result<Option<crate::state::Seen>, StateError> {
+        Reader::seen(self, about.source, about.class, about.slot, about.hash, about.now)
+    }
+
+    fn last(
+        &self,
+        about: &step::About<'_>,
+        resource: crate::state::ResourceHash,
+    ) -> Result<Option<crate::state::Last>, StateError> {
+        Reader::last(self, about.source, about.class, about.slot, resource, about.now)
+    }
+}

@@ -1,0 +1,306 @@
+//! One worker: performs the life cycle's actions over a log and stores, and tells the life cycle what happened.
+//!
+//! Everything that must survive a crash is in the log; everything here may vanish at any instant. The same code
+//! runs over librdkafka and RocksDB in production and over memory in the model test.
+
+use std::collections::BTreeMap;
+
+use crate::batch::Batch;
+use crate::books::Tallies;
+use crate::emit::Emitter;
+use crate::lifecycle::{Action, Ending, Event, Lifecycle, Progress, Stage};
+use crate::log::{Acks, Bounds, Fault, Log};
+use crate::state::{StateError, Stores};
+use crate::takeover::{Opening, Takeover};
+use crate::task::{Count, Shared, TakeError, Task};
+
+/// How a worker is told of things that happen to it; production turns them into logs and metrics.
+pub trait Observer {
+    /// A partition changed its stage.
+    fn stage(&mut self, partition: i32, stage: Option<Stage>);
+    /// A partition can't go on, or waits.
+    fn trouble(&mut self, partition: i32, is_final: bool, message: &str);
+    /// A fault was survived.
+    fn fault(&mut self, fault: &Fault);
+    /// A partition's state was taken over.
+    fn taken_over(&mut self, partition: i32, opening: Opening, torn: u64);
+    /// A transaction was committed and applied.
+    fn committed(&mut self, partition: i32, tallies: &Tallies, counts: Vec<Count>);
+}
+
+/// A worker over a log and stores.
+#[derive(Debug)]
+pub struct Worker<L, S: Stores, O> {
+    log: L,
+    stores: S,
+    observer: O,
+    shared: Shared,
+    bounds: Bounds,
+    owner: String,
+    life: Lifecycle,
+    batch: Batch,
+    emitter: Emitter,
+    acks: Acks,
+    takeovers: BTreeMap<i32, Takeover<S::Store>>,
+    tasks: BTreeMap<i32, Task<S::Store>>,
+    held: Vec<i32>,
+    stages: BTreeMap<i32, Stage>,
+}
+
+impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
+    /// A worker that has done nothing yet.
+    pub fn new(log: L, stores: S, observer: O, shared: Shared, bounds: Bounds, owner: String) -> Self {
+        Self {
+            log,
+            stores,
+            observer,
+            shared,
+            bounds,
+            owner,
+            life: Lifecycle::new(),
+            batch: Batch::default(),
+            emitter: Emitter::default(),
+            acks: Acks::new(),
+            takeovers: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            held: Vec::new(),
+            stages: BTreeMap::new(),
+        }
+    }
+
+    /// Performs the current action. `Some` when the worker has ended.
+    pub fn turn(&mut self, is_stopping: bool) -> Option<Ending> {
+        let event = match self.life.current().clone() {
+            Action::Exit(ending) => return Some(ending),
+            // Only between transactions: what is open is finished first.
+            Action::Collect { .. } if is_stopping => Event::StopRequested,
+            action => self.perform(action),
+        };
+        self.life.step(event);
+        self.report_stages();
+        None
+    }
+
+    /// The action the next turn performs.
+    pub fn current(&self) -> &Action {
+        self.life.current()
+    }
+
+    /// Whether every assigned partition runs.
+    pub fn is_ready(&self) -> bool {
+        self.life.is_ready()
+    }
+
+    fn perform(&mut self, action: Action) -> Event {
+        let done = match action {
+            Action::Recycle => self.log.recycle().map(|()| Event::Recycled),
+            Action::Collect { is_patient } => self.collect(is_patient),
+            Action::ReadPositions(parts) => self.read_positions(&parts),
+            Action::Fence(parts) => self.fence(&parts),
+            Action::Restore(partition) => self.restore(partition),
+            Action::Start(partition) => self.start(partition),
+            Action::Begin(_) => self.log.begin().map(|()| Event::Begun),
+            Action::Produce(parts) => self.produce(&parts),
+            Action::SendOffsets(parts) => self.send_offsets(&parts),
+            Action::Commit(_) => self.log.commit().map(|is_clean| Event::Committed { is_clean }),
+            Action::Apply(parts) => Ok(self.apply(&parts)),
+            Action::Resume(parts) => self.resume(&parts),
+            Action::Forget(parts) => Ok(self.forget(&parts)),
+            Action::Exit(_) => Ok(Event::Closed),
+        };
+        done.unwrap_or_else(|fault| {
+            self.observer.fault(&fault);
+            match fault {
+                Fault::Unsure { .. } => Event::Failed,
+                Fault::Fenced { .. } => Event::Usurped,
+            }
+        })
+    }
+
+    fn collect(&mut self, is_patient: bool) -> Result<Event, Fault> {
+        let wait_ms = if is_patient { self.bounds.wait_ms } else { 1 };
+        self.batch.clear();
+        let polled = self.log.collect(&mut self.batch, Bounds { wait_ms, ..self.bounds })?;
+        self.batch.remove(&polled.revoked);
+        let batch = self.batch.partitions().into_iter().filter(|partition| self.tasks.contains_key(partition));
+        Ok(Event::Polled { batch: batch.collect(), revoked: polled.revoked, assigned: polled.assigned })
+    }
+
+    fn read_positions(&mut self, parts: &[i32]) -> Result<Event, Fault> {
+        let mut known = Vec::new();
+        let mut halted = Vec::new();
+        for (partition, stored) in self.log.positions(parts)? {
+            match Takeover::begin(&mut self.log, partition, stored)? {
+                Ok(takeover) => {
+                    self.takeovers.insert(partition, takeover);
+                    known.push(partition);
+                }
+                Err(lost) => {
+                    self.observer.trouble(partition, true, &lost.to_string());
+                    halted.push(partition);
+                }
+            }
+        }
+        Ok(Event::Positioned { known, halted })
+    }
+
+    fn fence(&mut self, parts: &[i32]) -> Result<Event, Fault> {
+        self.log.begin()?;
+        for partition in parts {
+            if let Some(takeover) = self.takeovers.get_mut(partition) {
+                takeover.write_barrier(&mut self.log, &self.emitter, &self.owner)?;
+            }
+        }
+        self.log.settle()?;
+        let offsets: Vec<_> = parts
+            .iter()
+            .filter_map(|partition| self.takeovers.get(partition).map(Takeover::offsets))
+            .collect();
+        self.log.send_offsets(&offsets)?;
+        // An unclean commit is a fault here: nothing is lost by fencing once more.
+        if self.log.commit()? {
+            Ok(Event::Fenced)
+        } else {
+            Err(Fault::Unsure { doing: "commit the barriers", detail: "the connection misbehaved".to_owned() })
+        }
+    }
+
+    fn restore(&mut self, partition: i32) -> Result<Event, Fault> {
+        let Some(takeover) = self.takeovers.get_mut(&partition) else {
+            return Ok(Event::Failed);
+        };
+        let progress = match takeover.restore_slice(&mut self.log, &mut self.stores)? {
+            Ok(progress) => progress,
+            Err(error) => {
+                self.observer.trouble(partition, true, &error.to_string());
+                Progress::Lost
+            }
+        };
+        Ok(Event::RestoreSlice { partition, progress })
+    }
+
+    fn start(&mut self, partition: i32) -> Result<Event, Fault> {
+        let Some(takeover) = self.takeovers.remove(&partition) else {
+            return Ok(Event::Failed);
+        };
+        let opening = takeover.opening();
+        let (task, torn) = match takeover.finish(&mut self.log)? {
+            Ok(done) => done,
+            Err(error) => {
+                self.observer.trouble(partition, false, &error.to_string());
+                return Ok(Event::Failed);
+            }
+        };
+        self.log.run(partition, task.next())?;
+        self.observer.taken_over(partition, opening, torn);
+        self.observer.committed(partition, task.tallies(), Vec::new());
+        self.tasks.insert(partition, task);
+        Ok(Event::Started(partition))
+    }
+
+    fn produce(&mut self, parts: &[i32]) -> Result<Event, Fault> {
+        let Self { log, batch, tasks, shared, emitter, observer, .. } = self;
+        let now_ms = log.now_ms();
+        self.held.clear();
+        for (input, stored) in batch.iter() {
+            if self.held.contains(&input.partition) {
+                continue;
+            }
+            let Some(task) = tasks.get_mut(&input.partition) else { continue };
+            let taken = task.take(&input, stored, shared, now_ms, emitter, &mut |record| log.produce(record));
+            match taken {
+                Ok(()) => {}
+                Err(TakeError::Wait(message)) => {
+                    observer.trouble(input.partition, false, &message);
+                    self.held.push(input.partition);
+                }
+                Err(TakeError::Fault(fault)) => return Err(fault),
+                Err(TakeError::State(error)) => return Err(unsure("decide", &error)),
+            }
+        }
+        for partition in parts {
+            if let Some(task) = tasks.get_mut(partition).filter(|task| task.is_touched()) {
+                task.send_delta(emitter, &mut |record| log.produce(record))?;
+            }
+        }
+        self.acks = log.settle()?;
+        Ok(Event::Produced { held: self.held.clone() })
+    }
+
+    fn send_offsets(&mut self, parts: &[i32]) -> Result<Event, Fault> {
+        let mut offsets = Vec::with_capacity(parts.len());
+        for partition in parts {
+            if let Some(task) = self.tasks.get_mut(partition).filter(|task| task.is_touched()) {
+                offsets.push(task.offsets(&self.acks));
+            }
+        }
+        if !offsets.is_empty() {
+            self.log.send_offsets(&offsets)?;
+        }
+        Ok(Event::OffsetsSent)
+    }
+
+    fn apply(&mut self, parts: &[i32]) -> Event {
+        let mut distrusted = Vec::new();
+        for partition in parts {
+            let Some(task) = self.tasks.get_mut(partition).filter(|task| task.is_touched()) else { continue };
+            match task.apply() {
+                Ok(counts) => self.observer.committed(*partition, task.tallies(), counts),
+                Err(error) => {
+                    self.observer.trouble(*partition, false, &error.to_string());
+                    distrusted.push(*partition);
+                }
+            }
+        }
+        for partition in &self.held {
+            if let Err(fault) = self.log.pause(*partition) {
+                self.observer.fault(&fault);
+            }
+        }
+        Event::Applied { distrusted }
+    }
+
+    fn resume(&mut self, parts: &[i32]) -> Result<Event, Fault> {
+        for partition in parts {
+            if let Some(task) = self.tasks.get(partition) {
+                self.log.run(*partition, task.next())?;
+            }
+        }
+        Ok(Event::Resumed)
+    }
+
+    fn forget(&mut self, parts: &[i32]) -> Event {
+        for partition in parts {
+            self.tasks.remove(partition);
+            self.takeovers.remove(partition);
+            // It may have been revoked already; then there is nothing to pause.
+            if self.life.partitions().contains_key(partition)
+                && let Err(fault) = self.log.pause(*partition)
+            {
+                self.observer.fault(&fault);
+            }
+        }
+        Event::Closed
+    }
+
+    fn report_stages(&mut self) {
+        if self.stages == *self.life.partitions() {
+            return;
+        }
+        for (partition, stage) in self.life.partitions() {
+            if self.stages.get(partition) != Some(stage) {
+                self.observer.stage(*partition, Some(*stage));
+            }
+        }
+        for partition in self.stages.keys() {
+            if !self.life.partitions().contains_key(partition) {
+                self.observer.stage(*partition, None);
+            }
+        }
+        self.stages.clone_from(self.life.partitions());
+    }
+}
+
+fn unsure(doing: &'static str, error: &StateError) -> Fault {
+    Fault::Unsure { doing, detail: error.to_string() }
+}

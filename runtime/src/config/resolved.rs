@@ -1,0 +1,190 @@
+//! The configuration as it is meant: parsed, checked, with every default filled in and every secret loaded.
+//!
+//! Only this form leaves `config`; a value here cannot be wrong. Secrets print as `***`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemas::presets::{Algorithm, Encoding, Preset, SecretEncoding, TimeUnit};
+use schemas::topics::Topics;
+use schemas::verified_event::StaleMode;
+
+use crate::secret::Secret;
+
+/// Everything in `weir.toml`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Time a process may take to drain.
+    pub shutdown_timeout: Duration,
+    /// How to reach Kafka.
+    pub kafka: Kafka,
+    /// Names, counts and limits of the topics.
+    pub topics: Topics,
+    /// The door.
+    pub ingest: Ingest,
+    /// The processor.
+    pub processor: Processor,
+    /// Retry policy.
+    pub retry: Retry,
+    /// The sources, in the order of the file.
+    pub sources: Vec<Source>,
+}
+
+/// How to reach Kafka.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// `host:port`, comma separated.
+    pub brokers: String,
+    /// How long to wait for the cluster at start; zero: do not wait.
+    pub wait: Duration,
+    /// Properties passed through to librdkafka.
+    pub client: BTreeMap<String, String>,
+}
+
+/// The door.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    /// Where webhooks arrive.
+    pub listen: SocketAddr,
+    /// Health and metrics.
+    pub admin_listen: SocketAddr,
+    /// Largest body, bytes, unless a source says otherwise.
+    pub body_limit: u64,
+    /// Public address, for schemes that sign it.
+    pub public_url: Option<String>,
+}
+
+/// The processor.
+#[derive(Debug, Clone)]
+pub struct Processor {
+    /// Consumer group with the topic prefix put before it.
+    pub group: String,
+    /// Broker's patience with a silent member.
+    pub session_timeout: Duration,
+    /// Stable name of this process.
+    pub instance: String,
+    /// Worker threads.
+    pub workers: u16,
+    /// Where the stores live.
+    pub state_dir: PathBuf,
+    /// Health and metrics.
+    pub admin_listen: SocketAddr,
+    /// Longest time a transaction collects.
+    pub commit_interval: Duration,
+    /// Most events in a transaction.
+    pub batch_events: usize,
+    /// Most bytes in a transaction.
+    pub batch_bytes: usize,
+    /// Leave the group on SIGTERM.
+    pub leave: bool,
+}
+
+/// Retry policy. Only the delays matter until the retry tiers exist.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Text (names the topic) and length of each tier.
+    pub delays: Vec<(String, Duration)>,
+    /// Attempts before an event is dead.
+    pub attempts: u32,
+}
+
+/// One configured door.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// `[a-z0-9-]{1,63}`.
+    pub name: String,
+    /// What its provider is like (`hmac` is a preset too).
+    pub preset: &'static Preset,
+    /// How it signs.
+    pub scheme: Scheme,
+    /// Any of them may match; 1 to 8.
+    pub secrets: Vec<Secret>,
+    /// What makes two deliveries the same event.
+    pub dedup: Dedup,
+    /// Deduplication window.
+    pub dedup_window: Duration,
+    /// What becomes of stale events.
+    pub stale: StaleMode,
+    /// Where the event id stands.
+    pub event_id: Place,
+    /// Whether the signature covers `event_id`.
+    pub event_id_signed: bool,
+    /// Where the type stands.
+    pub event_type: Place,
+    /// Pointer whose string is appended to the type with a dot.
+    pub event_type_suffix: Option<String>,
+    /// Pointers or headers of the resource id, tried in order; empty: no order.
+    pub resource: Vec<Place>,
+    /// The resource's type.
+    pub resource_type: Place,
+    /// When it happened, tried in order.
+    pub occurred_at: Vec<(Place, TimeUnit)>,
+    /// Globs of types that carry the whole state.
+    pub snapshots: Vec<String>,
+    /// Globs of types that end their resource.
+    pub terminal: Vec<String>,
+    /// Tolerance of the signed timestamp.
+    pub tolerance: Duration,
+    /// Largest body, bytes.
+    pub body_limit: u64,
+    /// JSON Schema: its name (the path as configured) and its file.
+    pub schema: Option<(String, PathBuf)>,
+    /// How long the answer may take.
+    pub deadline: Duration,
+    /// Pointer to what a handshake echoes.
+    pub challenge: Option<String>,
+}
+
+/// How a source signs: the preset's scheme, or the one of `[source.scheme]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheme {
+    /// Digest of the HMAC.
+    pub algorithm: Algorithm,
+    /// How the signature is written.
+    pub encoding: Encoding,
+    /// How a configured secret becomes the key.
+    pub secret_encoding: SecretEncoding,
+    /// Signature headers, lower case, tried in order.
+    pub headers: Vec<String>,
+    /// Grammar of the signature header.
+    pub format: String,
+    /// The signed text.
+    pub signed: String,
+    /// Timestamp headers, one for each of `headers`, or empty.
+    pub timestamp_headers: Vec<String>,
+    /// Id headers, one for each of `headers`, or empty.
+    pub id_headers: Vec<String>,
+}
+
+/// Where a value is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A JSON pointer into the body.
+    Pointer(String),
+    /// An HTTP header, lower case.
+    Header(String),
+    /// A constant.
+    Constant(String),
+}
+
+/// What makes two deliveries the same event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dedup {
+    /// The event id (with the body's hash where the id is not signed).
+    Id,
+    /// The body alone.
+    Body,
+    /// Only these parts of the body, by JSON pointer.
+    Include(Vec<String>),
+    /// Everything but these parts.
+    Exclude(Vec<String>),
+}
+
+impl Source {
+    /// The first part of `ce_type`: the preset's name, or the source's for `hmac`.
+    pub fn type_prefix(&self) -> &str {
+        if self.preset.name == "hmac" { &self.name } else { self.preset.name }
+    }
+}
