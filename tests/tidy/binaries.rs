@@ -1,0 +1,50 @@
+//! What must not be inside the programs that are shipped.
+//!
+//! The negative controls (cargo feature `sabotage`) break the guarantee on purpose. Cargo unites
+//! the features of a build, so one careless dependency line would put them into the real program.
+
+use std::fs;
+use std::path::PathBuf;
+
+const PROGRAMS: [&str; 3] = ["weir-ingest", "weir-processor", "weir"];
+const NEVER: [&str; 2] = ["sabotage", "SABOTAGE"];
+
+/// The folder of the release build: this test lies in its `deps`.
+fn built() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    let deps = test.parent().expect("a file has a folder");
+    deps.parent()
+        .expect("deps lies in the build folder")
+        .to_owned()
+}
+
+fn contains(bytes: &[u8], word: &str) -> bool {
+    let first = word.as_bytes().first().copied();
+    bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| Some(**byte) == first)
+        .any(|(at, _)| {
+            bytes
+                .get(at..)
+                .is_some_and(|rest| rest.starts_with(word.as_bytes()))
+        })
+}
+
+#[test]
+fn shipped_programs_hold_no_negative_control() {
+    for program in PROGRAMS {
+        let path = built().join(program);
+        let bytes = fs::read(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}; build first: make build", path.display()));
+        for word in NEVER {
+            assert!(!contains(&bytes, word), "{program} was built with `{word}`");
+        }
+    }
+}
+
+#[test]
+fn a_negative_control_in_a_program_is_noticed() {
+    assert!(contains(b"\0\x7fELF..WEIR_SABOTAGE\0", "SABOTAGE"));
+    assert!(!contains(b"\0\x7fELF..WEIR_SABOTAG", "SABOTAGE"));
+}
