@@ -83,9 +83,7 @@ mod tests {
         let fixture = include_str!("../fixtures/identity.txt");
         for line in fixture.lines().filter(|line| !line.starts_with('#')) {
             let fields: Vec<&str> = line.split('\t').collect();
-            let [source, event_id, expected] = fields.as_slice() else {
-                panic!("a line of three fields: {line}")
-            };
+            let [source, event_id, expected] = fields.as_slice() else { panic!("a line of three fields: {line}") };
             assert_eq!(format!("{:?}", event_hash(source, &by_id(event_id))), *expected);
         }
     }

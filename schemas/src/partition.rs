@@ -68,10 +68,7 @@ pub fn murmur2(data: &[u8]) -> u32 {
     let mut hash: u32 = 0x9747_b28c ^ (data.len() as u32);
     let mut words = data.chunks_exact(4);
     for word in &mut words {
-        let mut k = word
-            .iter()
-            .rev()
-            .fold(0_u32, |k, byte| (k << 8) | u32::from(*byte));
+        let mut k = word.iter().rev().fold(0_u32, |k, byte| (k << 8) | u32::from(*byte));
         k = k.wrapping_mul(MULTIPLIER);
         k ^= k >> 24;
         k = k.wrapping_mul(MULTIPLIER);
@@ -79,10 +76,7 @@ pub fn murmur2(data: &[u8]) -> u32 {
     }
     let tail = words.remainder();
     if !tail.is_empty() {
-        let k = tail
-            .iter()
-            .rev()
-            .fold(0_u32, |k, byte| (k << 8) | u32::from(*byte));
+        let k = tail.iter().rev().fold(0_u32, |k, byte| (k << 8) | u32::from(*byte));
         hash = (hash ^ k).wrapping_mul(MULTIPLIER);
     }
     hash ^= hash >> 13;

@@ -49,6 +49,8 @@ pub struct Scheme {
     pub timestamp_headers: &'static [&'static str],
     /// Headers of the id, one for each of `headers`, when it is signed.
     pub id_headers: &'static [&'static str],
+    /// Other headers that have a name of their own beside each of `headers`, one list a header.
+    pub aliases: &'static [&'static [&'static str]],
 }
 
 /// Digest of an HMAC.
@@ -105,6 +107,8 @@ pub struct Preset {
     pub resource: &'static [&'static str],
     /// The resource's type.
     pub resource_type: Location,
+    /// The resource's type ends before this character (`orders/updated` is about `orders`).
+    pub resource_type_end: Option<char>,
     /// When it happened: location and unit, tried in order.
     pub occurred_at: &'static [(Location, TimeUnit)],
     /// Types (globs) that carry the whole state of their resource.
@@ -123,6 +127,10 @@ pub struct Preset {
     pub retries: bool,
     /// A body in this shape is a handshake: the pointer to what is echoed (Slack's `/challenge`).
     pub challenge: Option<&'static str>,
+    /// What a handshake says of itself: a pointer and the string there.
+    pub challenge_when: Option<(&'static str, &'static str)>,
+    /// The field that holds the JSON when the body is a form instead (GitHub's `payload`).
+    pub form_field: Option<&'static str>,
     /// Where these facts come from.
     pub reference: &'static str,
 }

@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn the_fingerprint_is_that_of_the_published_schema() {
-        let schema = apache_avro::Schema::parse_str(include_str!("../avro/verified_event.avsc")).expect("a valid schema");
+        let schema =
+            apache_avro::Schema::parse_str(include_str!("../avro/verified_event.avsc")).expect("a valid schema");
         let print = schema.fingerprint::<apache_avro::rabin::Rabin>();
         let expected = u64::from_le_bytes(print.bytes.as_slice().try_into().expect("8 bytes"));
         assert_eq!(FINGERPRINT, expected, "the shape changed: {expected:#018x}");
