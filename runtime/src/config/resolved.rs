@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemas::presets::{Algorithm, Encoding, Preset, SecretEncoding, TimeUnit};
-use schemas::topics::Topics;
+pub use schemas::topics::Topics;
 use schemas::verified_event::StaleMode;
 
 use crate::secret::Secret;
@@ -33,7 +33,7 @@ pub struct Config {
 }
 
 /// How to reach Kafka.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Kafka {
     /// `host:port`, comma separated.
     pub brokers: String,
@@ -119,6 +119,8 @@ pub struct Source {
     pub resource: Vec<Place>,
     /// The resource's type.
     pub resource_type: Place,
+    /// The type ends before this character (`orders/updated` is about `orders`).
+    pub resource_type_end: Option<char>,
     /// When it happened, tried in order.
     pub occurred_at: Vec<(Place, TimeUnit)>,
     /// Globs of types that carry the whole state.
@@ -180,6 +182,25 @@ pub enum Dedup {
     Include(Vec<String>),
     /// Everything but these parts.
     Exclude(Vec<String>),
+}
+
+/// Properties may hold passwords: only their names print.
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kafka")
+            .field("brokers", &self.brokers)
+            .field("wait", &self.wait)
+            .field("client", &self.client.keys())
+            .finish()
+    }
+}
+
+impl Processor {
+    /// Longest time a transaction may stay open: the broker aborts it after that. Derived from the session,
+    /// so that a silent member's transaction is gone before its partitions have a new owner.
+    pub fn transaction_timeout(&self) -> Duration {
+        Duration::from_secs(10).min(self.session_timeout * 2 / 3)
+    }
 }
 
 impl Source {

@@ -1,0 +1,196 @@
+//! From what is written to what is meant: relations between keys, and the order of things.
+//!
+//! Single values were checked by `read`; what is checked here needs more than one of them, the
+//! environment or the disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+use schemas::topics::EVENT_RETENTION_MS;
+
+use super::report::Report;
+use super::resolved::{Config, Ingest, Kafka, Processor, Retry, Source, Topics};
+use super::units::{format_length, parse_length};
+use super::{OWNED, sensitive, source, written};
+
+/// What a configuration refers to outside itself.
+pub(super) struct Outside<'a> {
+    /// The configuration file's folder.
+    pub(super) folder: &'a Path,
+    /// Environment variables.
+    pub(super) environment: &'a HashMap<String, String>,
+}
+
+/// Window the changelog is planned for while there is no source.
+const WINDOW_WITHOUT_SOURCES: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The configuration that is meant. Usable only when `report` has no problem.
+pub(super) fn resolve(root: written::Root, outside: &Outside<'_>, report: &mut Report) -> Config {
+    let kafka = kafka(root.kafka, report);
+    let ingest = ingest(root.ingest, report);
+    let prefix = root.topics.prefix.clone();
+    let processor = processor(root.processor, &prefix, outside, report);
+    let retry = retry(root.retry, report);
+    let sources = sources(root.source, ingest.body_limit, outside, report);
+    let topics = topics(&root.topics, &retry, ingest.body_limit, &sources, report);
+    Config { shutdown_timeout: root.shutdown_timeout.0, kafka, topics, ingest, processor, retry, sources }
+}
+
+fn kafka(written: written::Kafka, report: &mut Report) -> Kafka {
+    for (property, value) in &written.client {
+        let path = format!("kafka.client.{property}");
+        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == property) {
+            report.error(&path, format!("is set by Weir: {reason}"));
+        } else if let Some(reason) = crate::kafka::refuses(property, value) {
+            let reason = if sensitive::is(property) { "is not taken by librdkafka".to_owned() } else { reason };
+            report.error(&path, reason);
+        }
+    }
+    Kafka { brokers: written.brokers, wait: written.wait.0, client: written.client }
+}
+
+fn ingest(written: written::Ingest, report: &mut Report) -> Ingest {
+    if written.listen == written.admin_listen && written.listen.port() != 0 {
+        report.error(
+            "ingest.admin_listen",
+            format!("{} is already `[ingest] listen`: health and metrics need a port of their own", written.listen),
+        );
+    }
+    Ingest {
+        listen: written.listen,
+        admin_listen: written.admin_listen,
+        body_limit: written.body_limit.0,
+        public_url: written.public_url,
+    }
+}
+
+fn processor(written: written::Processor, prefix: &str, outside: &Outside<'_>, report: &mut Report) -> Processor {
+    let instance = written.instance.or_else(|| host_name(outside)).unwrap_or_else(|| {
+        report.error(
+            "processor.instance",
+            "the host has no name that can be used: set one, stable and different for each process",
+        );
+        String::new()
+    });
+    let processor = Processor {
+        group: format!("{prefix}{}", written.group),
+        session_timeout: written.session_timeout.0,
+        instance,
+        workers: written.workers,
+        state_dir: written.state_dir,
+        admin_listen: written.admin_listen,
+        commit_interval: written.commit_interval.0,
+        batch_events: written.batch_events,
+        batch_bytes: usize::try_from(written.batch_bytes.0).unwrap_or(usize::MAX),
+        leave: written.leave,
+    };
+    let transaction = processor.transaction_timeout();
+    if processor.commit_interval > transaction / 3 && !report.is_spoiled("processor.session_timeout") {
+        let message = format!(
+            "\"{}\" is more than a third of the transaction timeout, which is {} with a session_timeout of {}: \
+             shorten it or lengthen session_timeout",
+            format_length(processor.commit_interval),
+            format_length(transaction),
+            format_length(processor.session_timeout),
+        );
+        report.error("processor.commit_interval", message);
+    }
+    processor
+}
+
+/// The host's name, when it can name a member of the group.
+fn host_name(outside: &Outside<'_>) -> Option<String> {
+    let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = from_kernel.or_else(|| outside.environment.get("HOSTNAME").cloned())?;
+    let name = name.trim().to_owned();
+    super::form::Form::KafkaName.check(&name).is_ok().then_some(name)
+}
+
+fn retry(written: written::Retry, report: &mut Report) -> Retry {
+    let mut delays: Vec<(String, Duration)> = Vec::new();
+    for (position, text) in written.delays.into_iter().enumerate() {
+        let Ok(length) = parse_length(&text) else { continue };
+        if let Some((before, last)) = delays.last() {
+            let path = format!("retry.delays[{position}]");
+            if length == *last {
+                report.error(&path, format!("\"{text}\" and \"{before}\" are the same delay: keep one"));
+            } else if length < *last {
+                report.error(&path, format!("\"{text}\" is shorter than \"{before}\" before it: delays rise"));
+            }
+        }
+        delays.push((text, length));
+    }
+    let retry = Retry { delays, attempts: written.attempts };
+    let (horizon, retention) = (horizon(&retry), Duration::from_millis(EVENT_RETENTION_MS.unsigned_abs()));
+    if horizon + DAY >= retention && !report.is_spoiled("retry") {
+        let message = format!(
+            "{} attempts with these delays last {}; with a day to spare that must be below the {} for which \
+             verified-events keeps an event: use fewer attempts or shorter delays",
+            retry.attempts,
+            format_length(horizon),
+            format_length(retention),
+        );
+        report.error("retry.attempts", message);
+    }
+    retry
+}
+
+/// From the first attempt to the last: the last delay repeats.
+fn horizon(retry: &Retry) -> Duration {
+    let pauses = usize::try_from(retry.attempts).unwrap_or(usize::MAX).saturating_sub(1);
+    let last = retry.delays.last().map(|(_, length)| *length).unwrap_or_default();
+    let lengths = retry.delays.iter().map(|(_, length)| *length).chain(std::iter::repeat(last));
+    lengths.take(pauses).sum()
+}
+
+fn sources(written: Vec<written::Source>, body_limit: u64, outside: &Outside<'_>, report: &mut Report) -> Vec<Source> {
+    if written.is_empty() && !report.is_spoiled("source") {
+        report.warn("source", "there is no [[source]]: nothing can arrive");
+    }
+    let mut first: BTreeMap<String, usize> = BTreeMap::new();
+    for (position, source) in written.iter().enumerate() {
+        let Some(name) = &source.name else { continue };
+        if let Some(earlier) = first.get(name) {
+            let line = report.line(&format!("source[{earlier}].name"));
+            let place = line.map(|line| format!(" on line {line}")).unwrap_or_default();
+            report.error(
+                &format!("source[{position}].name"),
+                format!("\"{name}\" is already taken{place}: names are unique"),
+            );
+        } else {
+            first.insert(name.clone(), position);
+        }
+    }
+    let resolve = |(position, written): (usize, written::Source)| {
+        source::resolve(written, &format!("source[{position}]"), body_limit, outside, report)
+    };
+    written.into_iter().enumerate().filter_map(resolve).collect()
+}
+
+fn topics(
+    written: &written::Topics,
+    retry: &Retry,
+    body_limit: u64,
+    sources: &[Source],
+    report: &mut Report,
+) -> Topics {
+    if written.replication < 3 {
+        report.warn(
+            "topics.replication",
+            format!("{}: a lost disk loses events; production wants 3 or more", written.replication),
+        );
+    }
+    let windows = sources.iter().map(|source| source.dedup_window);
+    let longest = windows.max().unwrap_or(WINDOW_WITHOUT_SOURCES);
+    let largest = sources.iter().map(|source| source.body_limit).fold(body_limit, u64::max);
+    Topics {
+        prefix: written.prefix.clone(),
+        partitions: written.partitions,
+        replication: written.replication,
+        retry_delays: retry.delays.iter().map(|(text, _)| text.clone()).collect(),
+        body_limit: largest,
+        longest_window_ms: i64::try_from(longest.as_millis()).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,289 @@
+//! Topics as they are on the broker against topics as they must be.
+//!
+//! Services only check; `weir topics apply` is the only one that creates or changes. Nothing here deletes
+//! a topic, shortens what it keeps or changes how many partitions it has.
+
+mod cluster;
+mod compare;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use schemas::topics::Plan;
+use schemas::{Topic, Topics};
+
+use crate::config;
+use cluster::{Cluster, Present};
+use compare::{Cure, Weight};
+
+/// How long the cluster may take to show what was applied.
+const SETTLE: Duration = Duration::from_secs(30);
+const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+
+/// What is wrong with a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Its full name.
+    pub topic: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// A service refuses to start (64); otherwise it is not ready until it is mended.
+    pub is_fatal: bool,
+}
+
+/// What `weir topics apply` does about a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It is missing and gets created.
+    Create,
+    /// Its settings differ and get changed.
+    Configure,
+    /// It differs in a way that is not changed: nothing is applied at all.
+    Refuse,
+    /// It is as it should be.
+    Same,
+}
+
+/// One topic of a plan.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Full name of the topic.
+    pub topic: String,
+    /// What happens to it.
+    pub action: Action,
+    /// The details, one a line.
+    pub lines: Vec<String>,
+    plan: Plan,
+    settings: Vec<(&'static str, String)>,
+}
+
+/// What is wrong with the `wanted` topics; empty: nothing. An error: the broker could not be asked.
+///
+/// Weak replication is not wrong: it is logged, once everything else is right, and counted.
+pub async fn check(kafka: &config::Kafka, topics: &Topics, wanted: &[Topic]) -> anyhow::Result<Vec<Finding>> {
+    let plans: Vec<Plan> = topics.plan().into_iter().filter(|plan| wanted.contains(&plan.topic)).collect();
+    let cluster = Cluster::connect(kafka)?;
+    let presents = read(&cluster, topics, &plans).await;
+    cluster.close().await;
+    let (findings, weak) = judge(topics, &plans, &presents?);
+    if findings.is_empty() {
+        warn_of(&weak);
+    }
+    crate::metrics::weak_topics(weak.len());
+    Ok(findings)
+}
+
+/// One line for each kind of weakness, not for each topic.
+fn warn_of(weak: &[(String, String)]) {
+    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (topic, message) in weak {
+        kinds.entry(message).or_default().push(topic);
+    }
+    for (reason, topics) in kinds {
+        tracing::warn!(reason, topics = topics.join(","), "weak replication: a lost disk may lose events");
+    }
+}
+
+/// Whether the broker allows the processor's session and transactions. A broker that does not tell is
+/// taken to allow them.
+pub async fn check_session(kafka: &config::Kafka, processor: &config::Processor) -> anyhow::Result<Vec<Finding>> {
+    let cluster = Cluster::connect(kafka)?;
+    let limits = cluster.broker_limits().await;
+    cluster.close().await;
+    Ok(compare::session(processor, &limits?))
+}
+
+/// What `weir topics apply` would do, one entry a topic.
+pub async fn plan(kafka: &config::Kafka, topics: &Topics) -> anyhow::Result<Vec<Change>> {
+    let cluster = Cluster::connect(kafka)?;
+    let changes = changes(&cluster, topics).await;
+    cluster.close().await;
+    changes
+}
+
+/// Carries a plan out and waits until the cluster shows it. Refuses the whole plan when a part of it is
+/// refused. Repeating it is harmless.
+pub async fn apply(kafka: &config::Kafka, changes: &[Change]) -> anyhow::Result<()> {
+    let refused: Vec<&str> =
+        changes.iter().filter(|change| change.action == Action::Refuse).map(|change| change.topic.as_str()).collect();
+    if !refused.is_empty() {
+        bail!("nothing was applied, because of {}", refused.join(", "));
+    }
+    let cluster = Cluster::connect(kafka)?;
+    let applied = carry_out(&cluster, changes).await;
+    cluster.close().await;
+    applied
+}
+
+async fn carry_out(cluster: &Cluster, changes: &[Change]) -> anyhow::Result<()> {
+    let missing: Vec<&Plan> =
+        changes.iter().filter(|change| change.action == Action::Create).map(|change| &change.plan).collect();
+    cluster.create(&missing).await?;
+    for change in changes.iter().filter(|change| change.action == Action::Configure) {
+        cluster.configure(&change.topic, &change.settings).await?;
+    }
+    let deadline = Instant::now() + SETTLE;
+    while let Some(behind) = first_unsettled(cluster, changes).await? {
+        if Instant::now() >= deadline {
+            bail!("{behind} was applied, but the cluster does not show it after {} s", SETTLE.as_secs());
+        }
+        tokio::time::sleep(SETTLE_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// A topic that is not yet as it was asked to be.
+async fn first_unsettled(cluster: &Cluster, changes: &[Change]) -> anyhow::Result<Option<String>> {
+    let names: Vec<&str> = changes.iter().map(|change| change.topic.as_str()).collect();
+    let presents = cluster.describe(&names).await?;
+    let behind = changes.iter().zip(presents).find(|(change, present)| match present {
+        None => true,
+        Some(present) => {
+            let is_new = change.action == Action::Create && present.partitions != change.plan.partitions;
+            is_new || change.settings.iter().any(|(name, value)| present.value(name) != Some(value.as_str()))
+        }
+    });
+    Ok(behind.map(|(change, _)| change.topic.clone()))
+}
+
+async fn changes(cluster: &Cluster, topics: &Topics) -> anyhow::Result<Vec<Change>> {
+    let plans = topics.plan();
+    let presents = read(cluster, topics, &plans).await?;
+    let brokers = cluster.brokers().await?;
+    let retention = compare::changelog_retention_ms(topics, presents.verified.as_ref());
+    let change = |(plan, present): (Plan, Option<Present>)| match present {
+        Some(present) => configure(plan, &present, retention, topics),
+        None => create(plan, brokers, retention),
+    };
+    Ok(plans.into_iter().zip(presents.planned).map(change).collect())
+}
+
+fn create(mut plan: Plan, brokers: usize, retention: i64) -> Change {
+    let topic = plan.name.clone();
+    if usize::try_from(plan.replication).is_ok_and(|copies| copies > brokers) {
+        let line = format!("replication {} needs as many brokers: the cluster has {brokers}", plan.replication);
+        return Change { topic, action: Action::Refuse, lines: vec![line], plan, settings: Vec::new() };
+    }
+    for (name, value) in &mut plan.config {
+        if plan.topic == Topic::Changelog && *name == "retention.ms" {
+            *value = retention.to_string();
+        }
+    }
+    let plural = if plan.partitions == 1 { "" } else { "s" };
+    let mut lines = vec![format!("{} partition{plural}, replication {}", plan.partitions, plan.replication)];
+    lines.extend(plan.config.iter().map(|(name, value)| format!("{name} = {value}")));
+    Change { topic, action: Action::Create, lines, settings: plan.config.clone(), plan }
+}
+
+fn configure(plan: Plan, present: &Present, retention: i64, topics: &Topics) -> Change {
+    let mut lines = Vec::new();
+    let mut settings = Vec::new();
+    let mut is_refused = false;
+    for difference in compare::differences(&plan, present, retention, topics.body_limit) {
+        // As few copies as configured: the configuration's own warning says so.
+        if difference.weight != Weight::Weak || difference.cure != Cure::None || present.replication < plan.replication
+        {
+            lines.push(difference.message);
+        }
+        match difference.cure {
+            Cure::Set(name, value) => settings.push((name, value)),
+            Cure::None => is_refused |= matches!(difference.weight, Weight::Fatal | Weight::Wrong),
+        }
+    }
+    let action = match (is_refused, settings.is_empty()) {
+        (true, _) => Action::Refuse,
+        (false, false) => Action::Configure,
+        (false, true) => Action::Same,
+    };
+    Change { topic: plan.name.clone(), action, lines, plan, settings }
+}
+
+/// What the cluster says about some topics.
+struct Presents {
+    planned: Vec<Option<Present>>,
+    verified: Option<Present>,
+}
+
+async fn read(cluster: &Cluster, topics: &Topics, plans: &[Plan]) -> anyhow::Result<Presents> {
+    let verified = topics.name(&Topic::Verified);
+    let mut names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
+    names.push(&verified);
+    let mut planned = cluster.describe(&names).await?;
+    let verified = planned.pop().context("one answer a topic")?;
+    Ok(Presents { planned, verified })
+}
+
+/// Findings, and the weakly replicated topics with the reason.
+fn judge(topics: &Topics, plans: &[Plan], presents: &Presents) -> (Vec<Finding>, Vec<(String, String)>) {
+    let retention = compare::changelog_retention_ms(topics, presents.verified.as_ref());
+    let (mut findings, mut weak) = (Vec::new(), Vec::new());
+    for (plan, present) in plans.iter().zip(&presents.planned) {
+        let topic = plan.name.clone();
+        let Some(present) = present else {
+            let message = "does not exist: run `weir topics apply`".to_owned();
+            findings.push(Finding { topic, message, is_fatal: false });
+            continue;
+        };
+        for difference in compare::differences(plan, present, retention, topics.body_limit) {
+            let message = match &difference.cure {
+                Cure::Set(..) => format!("{}: run `weir topics apply`", difference.message),
+                Cure::None => difference.message,
+            };
+            match difference.weight {
+                Weight::Fatal => findings.push(Finding { topic: topic.clone(), message, is_fatal: true }),
+                Weight::Wrong => findings.push(Finding { topic: topic.clone(), message, is_fatal: false }),
+                Weight::Weak => weak.push((topic.clone(), message)),
+                Weight::Allowed => tracing::debug!(topic, message, "a topic differs in a way that is allowed"),
+            }
+        }
+    }
+    (findings, weak)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics() -> Topics {
+        let retry_delays = vec!["5s".to_owned()];
+        let longest_window_ms = 4 * 86_400_000;
+        Topics {
+            prefix: String::new(),
+            partitions: 16,
+            replication: 1,
+            retry_delays,
+            body_limit: 1 << 20,
+            longest_window_ms,
+        }
+    }
+
+    #[test]
+    fn a_missing_topic_is_created_as_planned_and_keeps_a_service_from_being_ready() {
+        let plans = topics().plan();
+        let presents = Presents { planned: vec![None; plans.len()], verified: None };
+        let (findings, weak) = judge(&topics(), &plans, &presents);
+        assert_eq!((findings.len(), weak.len()), (plans.len(), 0));
+        assert!(findings.iter().all(|finding| !finding.is_fatal && finding.message.contains("weir topics apply")));
+        let changelog = plans.into_iter().find(|plan| plan.topic == Topic::Changelog).unwrap();
+        let change = create(changelog, 1, 5);
+        assert_eq!(change.action, Action::Create);
+        assert_eq!(
+            change.lines,
+            [
+                "16 partitions, replication 1",
+                "cleanup.policy = delete",
+                "max.message.bytes = 1048576",
+                "retention.ms = 5"
+            ]
+        );
+    }
+
+    #[test]
+    fn more_copies_than_brokers_are_refused() {
+        let plan = Topics { replication: 3, ..topics() }.plan().remove(0);
+        let change = create(plan, 2, 0);
+        assert_eq!(change.action, Action::Refuse);
+        assert_eq!(change.lines, ["replication 3 needs as many brokers: the cluster has 2"]);
+    }
+}
