@@ -27,15 +27,8 @@ pub enum Place {
 
 impl Place {
     /// Every place, in the order of the ledger.
-    pub const ALL: [Place; 7] = [
-        Place::Clean,
-        Place::Duplicate,
-        Place::Stale,
-        Place::Discarded,
-        Place::Dead,
-        Place::Parked,
-        Place::Retrying,
-    ];
+    pub const ALL: [Place; 7] =
+        [Place::Clean, Place::Duplicate, Place::Stale, Place::Discarded, Place::Dead, Place::Parked, Place::Retrying];
 
     /// The place of that number in a DELTA or a store.
     pub fn from_u8(number: u8) -> Option<Self> {
@@ -101,9 +94,9 @@ impl Tallies {
 
     /// Every tally, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Place, u64)> {
-        self.0
-            .iter()
-            .flat_map(|(source, row)| Place::ALL.into_iter().zip(row).map(move |(place, n)| (source.as_str(), place, *n)))
+        self.0.iter().flat_map(|(source, row)| {
+            Place::ALL.into_iter().zip(row).map(move |(place, n)| (source.as_str(), place, *n))
+        })
     }
 
     fn cell(&mut self, source: &str, place: Place) -> &mut u64 {

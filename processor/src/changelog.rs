@@ -266,11 +266,8 @@ fn decode_entry(fields: &mut Fields<'_>, before: &mut i64, class: &mut u8) -> Re
         2 => Status::Dead(DeadRef { offset: fields.i64()?, generation: fields.u64()? }),
         _ => Status::Discarded,
     };
-    let last = if flags & HAS_LAST == 0 {
-        None
-    } else {
-        Some((fields.array()?, first_seen.wrapping_add(fields.i64()?)))
-    };
+    let last =
+        if flags & HAS_LAST == 0 { None } else { Some((fields.array()?, first_seen.wrapping_add(fields.i64()?))) };
     Ok(Entry { class: *class, slot: flags & SLOT_MASK, hash, seen: Seen { first_seen, check, status }, last })
 }
 
@@ -297,7 +294,7 @@ mod tests {
             slot: (n % 4096) as u16,
             hash: Hash128(hash),
             seen: Seen { first_seen: 1_700_000_000_000 + n as i64, check: n as u16, status },
-            last: (n % 2 == 0).then_some(([n as u8; 12], 1_700_000_000_000 - n as i64)),
+            last: n.is_multiple_of(2).then_some(([n as u8; 12], 1_700_000_000_000 - n as i64)),
         }
     }
 

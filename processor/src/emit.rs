@@ -173,12 +173,8 @@ impl Emitter {
         stamp: Stamp,
     ) -> Record<'a> {
         let dead = DeadRef { offset: input.offset, generation: 0 };
-        let failure = Failure {
-            at_ms: input.timestamp,
-            attempt: 1,
-            reason: death.reason.as_str(),
-            message: &death.message,
-        };
+        let failure =
+            Failure { at_ms: input.timestamp, attempt: 1, reason: death.reason.as_str(), message: &death.message };
         self.value.clear();
         DeadEvent {
             dead_id: &dead_id(input.partition, dead),
@@ -215,13 +211,7 @@ impl Emitter {
     }
 
     /// The record that resolves a dead letter whose event came again and succeeded.
-    pub fn superseded<'a>(
-        &'a mut self,
-        partition: i32,
-        dead: DeadRef,
-        input: &Input<'_>,
-        stamp: Stamp,
-    ) -> Record<'a> {
+    pub fn superseded<'a>(&'a mut self, partition: i32, dead: DeadRef, input: &Input<'_>, stamp: Stamp) -> Record<'a> {
         self.text = dead_id(partition, dead);
         self.value.clear();
         let json = serde_json::json!({

@@ -34,7 +34,10 @@ pub enum Event {
         halted: Vec<i32>,
     },
     /// The barriers are committed: whoever had these partitions before is fenced.
-    Fenced,
+    Fenced {
+        /// Whether the producer may be used again.
+        is_clean: bool,
+    },
     /// A slice of restore is done.
     RestoreSlice {
         /// Whose state.
@@ -237,7 +240,10 @@ impl Lifecycle {
                 self.set(&halted, Stage::Halted);
                 self.forget.extend(halted);
             }
-            Event::Fenced => self.set(&parts, Stage::Fenced),
+            Event::Fenced { is_clean } => {
+                self.note_commit(is_clean);
+                self.set(&parts, Stage::Fenced);
+            }
             Event::RestoreSlice { partition, progress } => self.restored(partition, progress),
             Event::Started(partition) => self.set(&[partition], Stage::Running),
             Event::Begun => return Some(Action::Produce(parts)),
@@ -248,9 +254,7 @@ impl Lifecycle {
             }
             Event::OffsetsSent => return Some(Action::Commit(parts)),
             Event::Committed { is_clean } => {
-                if !is_clean {
-                    self.producer = Producer::Tainted;
-                }
+                self.note_commit(is_clean);
                 return Some(Action::Apply(parts));
             }
             Event::Applied { distrusted } => {
@@ -293,6 +297,12 @@ impl Lifecycle {
                 self.set(&[partition], Stage::Halted);
                 self.forget.push(partition);
             }
+        }
+    }
+
+    fn note_commit(&mut self, is_clean: bool) {
+        if !is_clean {
+            self.producer = Producer::Tainted;
         }
     }
 

@@ -121,11 +121,7 @@ mod tests {
             seq: 5,
             stream_time: 1_700_000_000_000,
             changelog_next: 99,
-            hints: Hints {
-                clean: [(0, 10), (16, 3)].into(),
-                stale: BTreeMap::new(),
-                dead: [(3, 0)].into(),
-            },
+            hints: Hints { clean: [(0, 10), (16, 3)].into(), stale: BTreeMap::new(), dead: [(3, 0)].into() },
         };
         let text = position.metadata();
         assert!(text.len() < 120, "{text}");

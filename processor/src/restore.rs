@@ -1,9 +1,10 @@
 //! Changelog records to state changes: which DELTAs happened, which never did, and when everything is known.
 //!
 //! Pure. Fed with the committed records of one partition in order, it yields changes that may be applied. It holds
-//! back the DELTAs of the greatest number seen, because a BARRIER behind them may say they never happened.
+//! back the DELTAs of the greatest number seen, because a BARRIER behind them may say they never happened. If a
+//! BARRIER says so of more than these, the restore fails and is begun anew, knowing it.
 
-use crate::changelog::{self, ChangelogError, Delta, Record};
+use crate::changelog::{self, Barrier, ChangelogError, Delta, Record};
 use crate::position::Position;
 use crate::state::{Changes, Cursor};
 
@@ -17,6 +18,18 @@ pub enum RestoreError {
         offset: i64,
         /// Why.
         source: ChangelogError,
+    },
+    /// A BARRIER says that something which was already applied never happened.
+    #[error(
+        "the barrier at offset {offset} found transaction {found}, but transaction {applied} was applied before it"
+    )]
+    Voided {
+        /// Where the BARRIER stands.
+        offset: i64,
+        /// The last transaction it found committed.
+        found: u64,
+        /// What was applied.
+        applied: u64,
     },
     /// The restored state does not reach the committed position: part of the changelog is missing.
     #[error("the restored state ends at offset {restored}, but offset {committed} is committed")]
@@ -40,12 +53,22 @@ pub struct Restore {
     cursor: Cursor,
     next: i64,
     torn: u64,
+    voids: Vec<Void>,
+}
+
+/// What a BARRIER says of the DELTAs before it: those with a greater number never happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Void {
+    /// Where the BARRIER stands.
+    pub before: i64,
+    /// The last transaction it found committed.
+    pub found: u64,
 }
 
 impl Restore {
     /// Begins a restore towards `found`, the position the takeover found, up to the barrier with `nonce`, on top
-    /// of a store that goes as far as `cursor`. Reading starts at `from`.
-    pub fn new(found: &Position, nonce: u64, cursor: Cursor, from: i64) -> Self {
+    /// of a store that goes as far as `cursor`. Reading starts at `from`. `voids`: why the restores before failed.
+    pub fn new(found: &Position, nonce: u64, cursor: Cursor, from: i64, voids: Vec<Void>) -> Self {
         Self {
             lineage: found.lineage,
             found: found.txn,
@@ -56,6 +79,7 @@ impl Restore {
             cursor,
             next: from,
             torn: 0,
+            voids,
         }
     }
 
@@ -79,6 +103,9 @@ impl Restore {
                 Ok(false)
             }
             Record::Barrier(barrier) if barrier.lineage != self.lineage => Ok(false),
+            Record::Barrier(Barrier { found, .. }) if found < self.cursor.txn => {
+                Err(RestoreError::Voided { offset, found, applied: self.cursor.txn })
+            }
             Record::Barrier(barrier) => {
                 let before = self.pending.len();
                 self.pending.retain(|(_, delta)| delta.txn <= barrier.found);
@@ -93,7 +120,8 @@ impl Restore {
         if delta.lineage != self.lineage || delta.txn <= self.cursor.txn {
             return;
         }
-        if delta.txn > self.found {
+        let is_void = self.voids.iter().any(|void| offset < void.before && delta.txn > void.found);
+        if delta.txn > self.found || is_void {
             // Committed although the position says its transaction was not: half of a torn transaction.
             self.torn += 1;
             return;
@@ -141,7 +169,7 @@ impl Restore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changelog::{Barrier, encode_barrier, encode_delta};
+    use crate::changelog::{encode_barrier, encode_delta};
 
     fn delta(txn: u64, next: i64) -> Vec<u8> {
         let delta = Delta { lineage: 1, txn, is_last: true, base: next - 1, next, seq: txn, ..Delta::default() };
@@ -160,7 +188,7 @@ mod tests {
 
     fn restored(found: u64, next: i64, log: &[Vec<u8>]) -> (bool, Cursor, Result<(), RestoreError>) {
         let position = Position { lineage: 1, txn: found, next, ..Position::default() };
-        let mut restore = Restore::new(&position, 99, Cursor::default(), 0);
+        let mut restore = Restore::new(&position, 99, Cursor::default(), 0, Vec::new());
         let mut is_done = false;
         for (offset, value) in log.iter().enumerate() {
             is_done = restore.feed(offset as i64, value).expect("readable");
@@ -190,13 +218,35 @@ mod tests {
     fn what_a_later_barrier_voided_stays_void() {
         let log = [delta(2, 10), delta(3, 20), barrier(3, 2, 7), delta(4, 15), delta(5, 30), barrier(6, 5, 99)];
         let position = Position { lineage: 1, txn: 5, next: 30, ..Position::default() };
-        let mut restore = Restore::new(&position, 99, Cursor::default(), 0);
+        let mut restore = Restore::new(&position, 99, Cursor::default(), 0, Vec::new());
         for (offset, value) in log.iter().enumerate() {
             restore.feed(offset as i64, value).expect("readable");
         }
         assert_eq!(restore.torn(), 1);
         assert_eq!(restore.finish(), Ok(()));
         assert_eq!(restore.take_ready().1.txn, 5);
+    }
+
+    #[test]
+    fn what_a_barrier_voids_after_it_was_applied_is_left_out_when_the_restore_begins_anew() {
+        // The position fell back by two transactions; their numbers were given away again.
+        let log =
+            [delta(1, 5), delta(2, 10), delta(3, 20), barrier(2, 1, 7), delta(3, 8), delta(4, 9), barrier(5, 4, 99)];
+        let position = Position { lineage: 1, txn: 4, next: 9, ..Position::default() };
+        let mut restore = Restore::new(&position, 99, Cursor::default(), 0, Vec::new());
+        let mut failed = None;
+        for (offset, value) in log.iter().enumerate() {
+            failed = failed.or(restore.feed(offset as i64, value).err());
+        }
+        assert_eq!(failed, Some(RestoreError::Voided { offset: 3, found: 1, applied: 2 }));
+
+        let voids = vec![Void { before: 3, found: 1 }];
+        let mut restore = Restore::new(&position, 99, Cursor::default(), 0, voids);
+        for (offset, value) in log.iter().enumerate() {
+            restore.feed(offset as i64, value).expect("readable");
+        }
+        assert_eq!((restore.finish(), restore.torn()), (Ok(()), 2));
+        assert_eq!(restore.take_ready().1.txn, 4);
     }
 
     #[test]
@@ -210,7 +260,7 @@ mod tests {
     fn another_lineage_is_ignored() {
         let log = [delta(2, 10), barrier(4, 3, 99)];
         let position = Position { lineage: 2, txn: 1, next: 0, ..Position::default() };
-        let mut restore = Restore::new(&position, 99, Cursor::default(), 0);
+        let mut restore = Restore::new(&position, 99, Cursor::default(), 0, Vec::new());
         for (offset, value) in log.iter().enumerate() {
             assert_eq!(restore.feed(offset as i64, value), Ok(false));
         }

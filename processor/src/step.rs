@@ -138,11 +138,11 @@ pub fn decide<'a>(
         hash: schemas::identity::event_hash(event.source, event.identity),
         now,
     };
+    let verdict = dedup::dedup(&event, &about, view)?;
     if let Some(place) = visible {
         let order = order::order(&event, input, &about, view)?;
-        return Ok(route::already_visible(event, &about, order, place, input));
+        return Ok(route::already_visible(event, &about, verdict, order, place, input));
     }
-    let verdict = dedup::dedup(&event, &about, view)?;
     if let dedup::Verdict::Duplicate { is_conflict } = verdict {
         return Ok(route::duplicate(event, is_conflict));
     }

@@ -7,12 +7,12 @@
 use std::ops::ControlFlow;
 
 use crate::books::Place;
-use crate::changelog::{Barrier, encode_barrier};
+use crate::changelog::{self, Barrier, Record, encode_barrier};
 use crate::emit::{Emitter, Out};
 use crate::lifecycle::Progress;
 use crate::log::{Ends, Fault, Log, Stored};
 use crate::position::{Hints, MetadataError, Position};
-use crate::restore::{Restore, RestoreError};
+use crate::restore::{Restore, RestoreError, Void};
 use crate::state::{Cursor, StateError, Store, Stores};
 use crate::task::{Effects, Task};
 
@@ -22,7 +22,7 @@ const SLICE_MS: u64 = 50;
 const APPLY_ENTRIES: usize = 50_000;
 /// How long a former owner's open transaction can keep an output undecided: the largest transaction timeout,
 /// and then some.
-const UNDECIDED_MS: u64 = 20_000;
+const UNDECIDED_MS: i64 = 20_000;
 
 /// The position of a partition is gone or makes no sense. A person must decide.
 #[derive(Debug, thiserror::Error)]
@@ -101,15 +101,25 @@ pub struct Takeover<S> {
     nonce: u64,
     restoring: Option<(S, Restore)>,
     opening: Opening,
+    voids: Vec<Void>,
 }
 
 impl<S: Store> Takeover<S> {
     /// Learns the position of a partition, or starts its history if it has none.
-    pub fn begin<L: Log>(
-        log: &mut L,
-        partition: i32,
-        stored: Option<Stored>,
-    ) -> Result<Result<Self, Lost>, Fault> {
+    pub fn begin<L: Log>(log: &mut L, partition: i32, stored: Option<Stored>) -> Result<Result<Self, Lost>, Fault> {
+        let lost = match Self::look(log, partition, stored.clone())? {
+            Ok(takeover) => return Ok(Ok(takeover)),
+            Err(lost) => lost,
+        };
+        // Perhaps we slept, and what looks lost is the work of the owner after us.
+        if log.positions(&[partition])?.into_iter().all(|(_, now)| now == stored) {
+            return Ok(Err(lost));
+        }
+        let detail = format!("the offset of partition {partition} moved meanwhile");
+        Err(Fault::Unsure { doing: "take a partition over", detail })
+    }
+
+    fn look<L: Log>(log: &mut L, partition: i32, stored: Option<Stored>) -> Result<Result<Self, Lost>, Fault> {
         let ends = log.input_ends(partition)?;
         let found = match stored {
             Some(stored) => match Position::parse(stored.next, &stored.metadata) {
@@ -129,7 +139,7 @@ impl<S: Store> Takeover<S> {
         position.txn += 1;
         let nonce = log.nonce();
         let opening = Opening::Local;
-        Ok(Ok(Self { partition, found, position, nonce, restoring: None, opening }))
+        Ok(Ok(Self { partition, found, position, nonce, restoring: None, opening, voids: Vec::new() }))
     }
 
     /// Writes the barrier into the open transaction.
@@ -154,8 +164,22 @@ impl<S: Store> Takeover<S> {
         self.opening
     }
 
-    /// Restores for a little while. The outer error is Kafka's, the inner one means that it can't be done.
+    /// Restores for a little while. The outer error says to take over anew, the inner one that it can't be done.
     pub fn restore_slice<L: Log, T: Stores<Store = S>>(
+        &mut self,
+        log: &mut L,
+        stores: &mut T,
+    ) -> Result<Result<Progress, TakeoverError>, Fault> {
+        match self.restore(log, stores)? {
+            // A full disk is emptied one day, and another worker of this process closes what it holds.
+            Err(TakeoverError::State(error)) => {
+                Err(Fault::Unsure { doing: "restore the state", detail: error.to_string() })
+            }
+            sliced => Ok(sliced),
+        }
+    }
+
+    fn restore<L: Log, T: Stores<Store = S>>(
         &mut self,
         log: &mut L,
         stores: &mut T,
@@ -176,14 +200,22 @@ impl<S: Store> Takeover<S> {
                 self.restoring = Some((store, restore));
                 Ok(Ok(if is_done { Progress::Done } else { Progress::More }))
             }
-            // What is on this disk may be wrong; the changelog gets one chance to say better.
-            Err(_) if self.opening == Opening::Local => {
-                drop(store);
-                self.opening = Opening::Rebuilt;
-                Ok(stores.wipe(self.partition).map(|()| Progress::Distrusted).map_err(TakeoverError::from))
+            // Each time one more barrier is known to void what is before it, so this comes to an end.
+            Err(TakeoverError::Restore(RestoreError::Voided { offset, found, .. })) => {
+                self.voids.push(Void { before: offset, found });
+                Ok(self.distrust(store, stores))
             }
+            // What is on this disk may be wrong; the changelog gets one chance to say better.
+            Err(_) if self.opening == Opening::Local => Ok(self.distrust(store, stores)),
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    fn distrust<T: Stores<Store = S>>(&mut self, store: S, stores: &mut T) -> Result<Progress, TakeoverError> {
+        drop(store);
+        self.opening = Opening::Rebuilt;
+        stores.wipe(self.partition)?;
+        Ok(Progress::Distrusted)
     }
 
     fn open<L: Log, T: Stores<Store = S>>(
@@ -199,11 +231,7 @@ impl<S: Store> Takeover<S> {
         Ok(self.open_store(ends, stores).map_err(TakeoverError::from))
     }
 
-    fn open_store<T: Stores<Store = S>>(
-        &mut self,
-        ends: Ends,
-        stores: &mut T,
-    ) -> Result<(S, Restore), StateError> {
+    fn open_store<T: Stores<Store = S>>(&mut self, ends: Ends, stores: &mut T) -> Result<(S, Restore), StateError> {
         let opened = stores.open(self.partition).and_then(|store| Ok((store.cursor()?, store)));
         let is_usable = |cursor: &Cursor| {
             cursor.lineage == self.found.lineage
@@ -225,7 +253,7 @@ impl<S: Store> Takeover<S> {
             Err(StateError::Broken { .. }) => self.anew(ends, stores)?,
         };
         let from = cursor.changelog_next;
-        Ok((store, Restore::new(&self.found, self.nonce, cursor, from)))
+        Ok((store, Restore::new(&self.found, self.nonce, cursor, from, self.voids.clone())))
     }
 
     fn anew<T: Stores<Store = S>>(&mut self, ends: Ends, stores: &mut T) -> Result<(Cursor, S), StateError> {
@@ -281,12 +309,9 @@ fn slice<L: Log, S: Store>(
         return Ok(Err(error.into()));
     }
     let (changes, cursor) = restore.take_ready();
-    if !changes.entries.is_empty() || !changes.tallies.0.is_empty() {
-        if let Err(error) = store.apply(&changes, &cursor) {
-            return Ok(Err(error.into()));
-        }
-    }
-    Ok(Ok(is_done))
+    let is_empty = changes.entries.is_empty() && changes.tallies.0.is_empty();
+    let applied = if is_empty { Ok(()) } else { store.apply(&changes, &cursor) };
+    Ok(applied.map(|()| is_done).map_err(TakeoverError::from))
 }
 
 /// The position of a partition that nobody ever worked on, or why that can't be.
@@ -296,18 +321,19 @@ fn first_start<L: Log>(log: &mut L, partition: i32, input: Ends) -> Result<Resul
     if changelog.start > 0 {
         return Ok(lost(format!("its changelog begins at {}", changelog.start), "state-changelog"));
     }
-    // Aborted barriers of a start that crashed are not committed, so they don't count.
+    // Aborted barriers of a start that crashed are not committed, so they don't count; nor does one that a torn
+    // transaction left without its offset, for it says that nothing was ever committed before it.
     let mut record = None;
-    scan_decided(log, Out::Changelog, partition, 0, &mut |found| record = Some(found.offset))?;
+    scan_decided(log, Out::Changelog, partition, 0, &mut |found| {
+        if !matches!(changelog::decode(found.value), Ok(Record::Barrier(Barrier { found: 0, .. }))) {
+            record = Some(found.offset);
+        }
+    })?;
     if let Some(offset) = record {
         return Ok(lost(format!("its changelog has a record at {offset}"), "state-changelog"));
     }
-    let mut position = Position {
-        next: input.start,
-        lineage: log.nonce(),
-        hints: Hints::default(),
-        ..Position::default()
-    };
+    let mut position =
+        Position { next: input.start, lineage: log.nonce(), hints: Hints::default(), ..Position::default() };
     for (out, output) in outputs(log, partition) {
         let mut effect = None;
         let ends = log.ends(out, output)?;
@@ -360,33 +386,27 @@ fn scan_decided<L: Log>(
 ) -> Result<i64, Fault> {
     let ends = log.ends(out, partition)?;
     let from = from.max(ends.start);
-    // A committed record is followed by its marker: one lone offset can't hold an effect.
-    if ends.high - from <= 1 {
+    // A committed record is followed by its marker: one lone offset that is decided can't hold an effect.
+    if ends.high - from <= 1 && ends.stable >= ends.high {
         return Ok(from);
     }
     let began = log.now_ms();
     let mut next = from;
     let mut last = from;
+    let mut is_decided = false;
     loop {
+        // Asked before the scan: what was decided then, the scan reads.
+        is_decided = is_decided || log.ends(out, partition)?.stable >= ends.high;
         let scanned = log.scan(out, partition, next, SLICE_MS, &mut |found| {
             last = found.offset + 1;
             each(found);
             ControlFlow::Continue(())
         })?;
         next = scanned.next;
-        if scanned.is_end && log.ends(out, partition)?.stable >= ends.high {
-            // What became decided between the scan and the look is read by one more scan.
-            let rest = log.scan(out, partition, next, SLICE_MS, &mut |found| {
-                last = found.offset + 1;
-                each(found);
-                ControlFlow::Continue(())
-            })?;
-            next = rest.next;
-            if rest.is_end {
-                return Ok(last);
-            }
+        if is_decided && scanned.is_end {
+            return Ok(last);
         }
-        if log.now_ms().saturating_sub(began) > UNDECIDED_MS as i64 {
+        if log.now_ms().saturating_sub(began) > UNDECIDED_MS {
             let detail = format!("partition {partition} of {} stays undecided", name(out));
             return Err(Fault::Unsure { doing: "look for torn transactions", detail });
         }

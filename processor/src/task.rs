@@ -4,6 +4,7 @@
 //! transaction the task is thrown away and taken over anew: there is no other way back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::batch::StoredHeaders;
 use crate::books::{Place, Tallies, UNKNOWN_SOURCE};
@@ -23,7 +24,7 @@ pub const CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
 #[derive(Debug)]
 pub struct Shared {
     /// Rules that judge events.
-    pub handlers: Handlers,
+    pub handlers: Arc<Handlers>,
     /// Full name of `verified-events`.
     pub input_topic: String,
     /// Partitions of `clean-events`.
@@ -149,6 +150,11 @@ impl<S: Store> Task<S> {
         if visible.is_none() {
             self.emit(&decision, input, stored, shared, emitter, send)?;
         }
+        // Nobody looks whether this one is visible already: the topic keeps the last of each dead letter.
+        if let Some(dead) = decision.supersedes {
+            let stamp = Stamp { txn: self.committed.txn + 1, seq: None };
+            send(&emitter.superseded(self.partition, dead, input, stamp))?;
+        }
         self.stage(decision);
         Ok(())
     }
@@ -177,13 +183,7 @@ impl<S: Store> Task<S> {
             (Outcome::Dead(death), event) => {
                 send(&emitter.dead(event, input, stored, &shared.input_topic, death, stamp))?;
             }
-            (
-                Outcome::Clean { .. } | Outcome::StaleRouted | Outcome::StaleDropped | Outcome::Duplicate { .. },
-                _,
-            ) => {}
-        }
-        if let Some(dead) = decision.supersedes {
-            send(&emitter.superseded(self.partition, dead, input, stamp))?;
+            (Outcome::Clean { .. } | Outcome::StaleRouted | Outcome::StaleDropped | Outcome::Duplicate { .. }, _) => {}
         }
         Ok(())
     }

@@ -70,12 +70,28 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
 
     /// Performs the current action. `Some` when the worker has ended.
     pub fn turn(&mut self, is_stopping: bool) -> Option<Ending> {
-        let event = match self.life.current().clone() {
-            Action::Exit(ending) => return Some(ending),
-            // Only between transactions: what is open is finished first.
-            Action::Collect { .. } if is_stopping => Event::StopRequested,
-            action => self.perform(action),
+        let action = self.life.current().clone();
+        if let Action::Exit(ending) = action {
+            return Some(ending);
+        }
+        // Only between transactions: what is open is finished first.
+        let may_stop = match action {
+            Action::Recycle
+            | Action::Collect { .. }
+            | Action::ReadPositions(_)
+            | Action::Fence(_)
+            | Action::Restore(_)
+            | Action::Start(_)
+            | Action::Resume(_) => true,
+            Action::Begin(_)
+            | Action::Produce(_)
+            | Action::SendOffsets(_)
+            | Action::Commit(_)
+            | Action::Apply(_)
+            | Action::Forget(_)
+            | Action::Exit(_) => false,
         };
+        let event = if is_stopping && may_stop { Event::StopRequested } else { self.perform(action) };
         self.life.step(event);
         self.report_stages();
         None
@@ -89,6 +105,16 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     /// Whether every assigned partition runs.
     pub fn is_ready(&self) -> bool {
         self.life.is_ready()
+    }
+
+    /// Whom it reports to.
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    /// The log it works on.
+    pub fn log(&self) -> &L {
+        &self.log
     }
 
     fn perform(&mut self, action: Action) -> Event {
@@ -152,17 +178,10 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             }
         }
         self.log.settle()?;
-        let offsets: Vec<_> = parts
-            .iter()
-            .filter_map(|partition| self.takeovers.get(partition).map(Takeover::offsets))
-            .collect();
+        let offsets: Vec<_> =
+            parts.iter().filter_map(|partition| self.takeovers.get(partition).map(Takeover::offsets)).collect();
         self.log.send_offsets(&offsets)?;
-        // An unclean commit is a fault here: nothing is lost by fencing once more.
-        if self.log.commit()? {
-            Ok(Event::Fenced)
-        } else {
-            Err(Fault::Unsure { doing: "commit the barriers", detail: "the connection misbehaved".to_owned() })
-        }
+        self.log.commit().map(|is_clean| Event::Fenced { is_clean })
     }
 
     fn restore(&mut self, partition: i32) -> Result<Event, Fault> {

@@ -15,14 +15,18 @@ fn running(partitions: &[i32]) -> Lifecycle {
         life.step(Event::Positioned { known: partitions.to_vec(), halted: vec![] }),
         Action::Fence(partitions.to_vec())
     );
-    let mut action = life.step(Event::Fenced);
+    let mut action = life.step(Event::Fenced { is_clean: true });
     loop {
-        action = match action {
-            Action::Restore(partition) => life.step(Event::RestoreSlice { partition, progress: Progress::Done }),
-            Action::Start(partition) => life.step(Event::Started(partition)),
-            Action::Collect { .. } if life.is_ready() => return life,
-            Action::Collect { .. } => life.step(polled(&[], &[], &[])),
-            other => panic!("{other:?} has no place in a takeover"),
+        action = if let Action::Restore(partition) = action {
+            life.step(Event::RestoreSlice { partition, progress: Progress::Done })
+        } else if let Action::Start(partition) = action {
+            life.step(Event::Started(partition))
+        } else {
+            assert!(matches!(action, Action::Collect { .. }), "{action:?} has no place in a takeover");
+            if life.is_ready() {
+                return life;
+            }
+            life.step(polled(&[], &[], &[]))
         };
     }
 }
@@ -71,6 +75,15 @@ fn an_unclean_commit_is_applied_and_the_producer_recycled_before_the_next_transa
 }
 
 #[test]
+fn after_barriers_that_were_committed_uncleanly_the_producer_is_recycled_too() {
+    let mut life = running(&[0]);
+    life.step(polled(&[], &[5], &[]));
+    life.step(Event::Positioned { known: vec![5], halted: vec![] });
+    assert_eq!(life.step(Event::Fenced { is_clean: false }), Action::Recycle);
+    assert_eq!(life.step(Event::Recycled), Action::Restore(5));
+}
+
+#[test]
 fn records_of_a_partition_that_was_revoked_with_them_are_not_processed() {
     let mut life = running(&[0, 1]);
     assert_eq!(life.step(polled(&[0], &[], &[0])), Action::Forget(vec![0]));
@@ -93,7 +106,7 @@ fn restoring_partitions_give_way_to_running_ones_after_every_slice() {
     let mut life = running(&[0]);
     life.step(polled(&[], &[5], &[]));
     life.step(Event::Positioned { known: vec![5], halted: vec![] });
-    assert_eq!(life.step(Event::Fenced), Action::Restore(5));
+    assert_eq!(life.step(Event::Fenced { is_clean: true }), Action::Restore(5));
     for _ in 0..3 {
         let slice = Event::RestoreSlice { partition: 5, progress: Progress::More };
         assert_eq!(life.step(slice), Action::Collect { is_patient: false });

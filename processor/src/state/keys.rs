@@ -239,12 +239,9 @@ mod tests {
 
     #[test]
     fn values_and_the_cursor_survive_the_round_trip() {
-        for status in [
-            Status::Done,
-            Status::Parked,
-            Status::Dead(DeadRef { offset: i64::MAX, generation: 3 }),
-            Status::Discarded,
-        ] {
+        for status in
+            [Status::Done, Status::Parked, Status::Dead(DeadRef { offset: i64::MAX, generation: 3 }), Status::Discarded]
+        {
             let seen = Seen { first_seen: 1_700_000_000_123, check: 0xabcd, status };
             let mut out = Vec::new();
             encode_seen(&seen, &mut out);

@@ -44,8 +44,8 @@ impl Overlay {
         self.changes.entries.is_empty() && self.changes.tallies.0.is_empty()
     }
 
-    fn seen(&self, hash: Hash128) -> Option<Seen> {
-        self.seen.get(&hash).and_then(|at| self.changes.entries.get(*at)).map(|entry| entry.seen)
+    fn seen(&self, hash: Hash128) -> Option<&Entry> {
+        self.seen.get(&hash).and_then(|at| self.changes.entries.get(*at))
     }
 
     fn last(&self, resource: ResourceHash) -> Option<Last> {
@@ -76,8 +76,11 @@ impl<S: Store> Reader<'_, S> {
         hash: Hash128,
         stream_time: i64,
     ) -> Result<Option<Seen>, StateError> {
-        if let Some(seen) = self.overlay.seen(hash) {
-            return Ok(Some(seen));
+        // A long batch may outlive a class: then it is forgotten here as it would be in the store, or the decision
+        // would hang on where the batch began.
+        if let Some(Entry { class, seen, .. }) = self.overlay.seen(hash) {
+            let is_live = keys::bucket_of(*class, seen.first_seen) >= keys::first_live_bucket(*class, stream_time);
+            return Ok(is_live.then_some(*seen));
         }
         for class in self.classes(source, class) {
             for bucket in self.buckets(class, stream_time) {

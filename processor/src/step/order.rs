@@ -47,9 +47,7 @@ pub fn order(
         return Ok(PASS);
     }
     let resource = short_hash(input.key);
-    let last = view
-        .last(about, resource)?
-        .filter(|last| about.now.saturating_sub(last.set_at) < event.window_ms);
+    let last = view.last(about, resource)?.filter(|last| about.now.saturating_sub(last.set_at) < event.window_ms);
     match (event.kind, last) {
         (EventKind::Snapshot, Some(last)) if occurred_at < last.occurred_at => Ok(Order::Stale(event.stale)),
         (EventKind::Terminal, Some(last)) if occurred_at <= last.occurred_at => Ok(PASS),

@@ -35,10 +35,15 @@ pub fn duplicate(event: VerifiedEvent<'_>, is_conflict: bool) -> Decision<'_> {
 pub fn already_visible<'a>(
     event: VerifiedEvent<'a>,
     about: &About<'_>,
+    verdict: Verdict,
     order: Order,
     place: Place,
     input: &Input<'_>,
 ) -> Decision<'a> {
+    let supersedes = match verdict {
+        Verdict::Redelivery(dead) if place != Place::Dead => Some(dead),
+        Verdict::Redelivery(_) | Verdict::New | Verdict::Duplicate { .. } => None,
+    };
     let (outcome, status, last) = match place {
         Place::Dead => {
             let death = Death { reason: ReasonCode::HandlerRejected, message: String::new(), stage: "handle" };
@@ -50,7 +55,7 @@ pub fn already_visible<'a>(
         }
     };
     let entry = Some(entry(&event, about, status, last));
-    Decision { event: Some(event), outcome, entry, supersedes: None }
+    Decision { event: Some(event), outcome, entry, supersedes }
 }
 
 /// The decision about an event that is no copy.

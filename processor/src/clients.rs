@@ -1,0 +1,121 @@
+//! Settings of a worker's Kafka clients: everything the guarantee depends on stands in this file, with why.
+//!
+//! `[kafka.client]` may add to these and can't override them: the configuration refuses the names that are set
+//! here. All timeouts follow from the session timeout.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use runtime::config::Config;
+use schemas::{Topic, sizes};
+
+use crate::commit::OutTopics;
+use crate::kafka::Clients;
+
+const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
+/// A partition whose local queue was full is fetched again after this; the client's default is a second.
+const FETCH_BACKOFF_MS: &str = "20";
+/// Fetched records that wait in one client, in KiB.
+const FETCHED_KIB: u64 = 32 * 1024;
+/// Offsets, epochs and timestamps around the largest record in a fetch or produce request.
+const REQUEST_MARGIN: u64 = 64 * 1024;
+
+/// Name under which a worker is a member of the group: `<instance>-<worker>`.
+pub fn member(config: &Config, worker: u16) -> String {
+    format!("{}-{worker}", config.processor.instance)
+}
+
+/// The clients of one worker.
+pub fn clients(config: &Config, worker: u16) -> Clients {
+    let topics = &config.topics;
+    let transaction_timeout = config.processor.transaction_timeout();
+    Clients {
+        group: group(config, worker),
+        producer: producer(config, worker, transaction_timeout),
+        committed: reader(config, "read_committed"),
+        raw: reader(config, "read_uncommitted"),
+        transaction_timeout,
+        input: topics.name(&Topic::Verified),
+        outputs: OutTopics {
+            clean: topics.name(&Topic::Clean),
+            stale: topics.name(&Topic::Stale),
+            dead: topics.name(&Topic::Dead),
+            resolutions: topics.name(&Topic::Resolutions),
+            changelog: topics.name(&Topic::Changelog),
+        },
+    }
+}
+
+fn group(config: &Config, worker: u16) -> ClientConfig {
+    let session = config.processor.session_timeout;
+    let mut client = consumer(config, "read_committed");
+    client
+        .set("session.timeout.ms", ms(session))
+        .set("heartbeat.interval.ms", ms((session / 15).max(HEARTBEAT_MIN)))
+        .set("max.poll.interval.ms", ms(session.max(Duration::from_secs(300))))
+        // The newer protocol of librdkafka 2.12 has stalls that were mended only later.
+        .set("group.protocol", "classic")
+        .set("partition.assignment.strategy", "cooperative-sticky");
+    // A static member keeps its partitions over a restart. One that shall leave on SIGTERM can't be static:
+    // the client has no way to take a static member out of its group.
+    if !config.processor.leave {
+        client.set("group.instance.id", member(config, worker));
+    }
+    client
+}
+
+fn producer(config: &Config, worker: u16, timeout: Duration) -> ClientConfig {
+    // The client asks for these below the transaction timeout.
+    let inner = timeout * 4 / 5;
+    let record_max = sizes::dead_record_bytes(config.topics.body_limit) + REQUEST_MARGIN;
+    let batch_bytes = config.processor.batch_bytes as u64;
+    let mut client = runtime::kafka::client(&config.kafka);
+    client
+        .set("transactional.id", format!("{}-{}", config.processor.group, member(config, worker)))
+        .set("transaction.timeout.ms", ms(timeout))
+        .set("message.timeout.ms", ms(inner))
+        .set("socket.timeout.ms", ms(inner))
+        .set("enable.idempotence", "true")
+        // Records come in bursts, so batches form by themselves; waiting would only delay the last one.
+        .set("linger.ms", "0")
+        .set("compression.type", "lz4")
+        // The next transaction often meets the end of the one before: ask again soon.
+        .set("retry.backoff.ms", "5")
+        .set("message.max.bytes", record_max.to_string())
+        .set("queue.buffering.max.messages", (config.processor.batch_events * 2 + 1000).to_string())
+        .set("queue.buffering.max.kbytes", ((batch_bytes * 2 + record_max) / 1024 + 1024).to_string());
+    client
+}
+
+/// Reads what is in Kafka already, as a client of the group that never joins it.
+fn reader(config: &Config, isolation: &str) -> ClientConfig {
+    let mut client = consumer(config, isolation);
+    // It reads to an end and stops, so it never waits long for more.
+    client.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "5");
+    client
+}
+
+fn consumer(config: &Config, isolation: &str) -> ClientConfig {
+    let record_max = sizes::dead_record_bytes(config.topics.body_limit) + REQUEST_MARGIN;
+    let mut client = runtime::kafka::client(&config.kafka);
+    client
+        .set("group.id", &config.processor.group)
+        .set("isolation.level", isolation)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // A missing offset is a loss that a person must see, never a silent jump.
+        .set("auto.offset.reset", "error")
+        .set("check.crcs", "true")
+        .set("fetch.queue.backoff.ms", FETCH_BACKOFF_MS)
+        .set("fetch.wait.max.ms", "50")
+        .set("fetch.message.max.bytes", record_max.max(1024 * 1024).to_string())
+        .set("fetch.max.bytes", record_max.max(50 * 1024 * 1024).to_string())
+        .set("receive.message.max.bytes", (record_max.max(100_000_000) + REQUEST_MARGIN).to_string())
+        .set("queued.max.messages.kbytes", FETCHED_KIB.max(record_max * 2 / 1024).to_string())
+        .set("topic.metadata.refresh.interval.ms", "15000");
+    client
+}
+
+fn ms(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}

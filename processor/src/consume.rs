@@ -1,0 +1,272 @@
+//! Step 5: poll the group, copy records into the batch, note what a rebalance gave and took.
+//!
+//! The rebalance callback runs inside of `poll` and does the least possible: it assigns new partitions paused, at
+//! explicit offsets, and writes down what happened. Nothing here commits; nothing here runs while a transaction is
+//! open.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use std::time::Instant;
+
+use crate::batch::Batch;
+use crate::log::{Bounds, Fault, Polled};
+use crate::reader::{self, Quiet};
+use crate::step::Input;
+
+/// How long the callback may ask where a partition stands.
+const LOOKUP: Duration = Duration::from_secs(5);
+const SEEK: Duration = Duration::from_secs(10);
+
+/// How soon a second fencing means that another process runs as this instance.
+const RIVALRY: Duration = Duration::from_secs(60);
+
+/// What the rebalance callback writes down.
+pub(crate) struct GroupContext {
+    topic: String,
+    changes: Mutex<Vec<Change>>,
+    lookup: BaseConsumer<Quiet>,
+}
+
+enum Change {
+    Assigned(Vec<i32>),
+    Revoked(Vec<i32>),
+}
+
+impl ClientContext for GroupContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        reader::told(&error, reason);
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let is_assign = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let done = if is_assign { self.assign(consumer, &partitions) } else { consumer.incremental_unassign(list) };
+        if let Err(error) = done {
+            tracing::warn!(%error, ?partitions, is_assign, "the group's change could not be followed");
+        }
+        let change = if is_assign { Change::Assigned(partitions) } else { Change::Revoked(partitions) };
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    }
+}
+
+impl GroupContext {
+    /// Assigns partitions paused. The offset only has to be a valid one: a takeover seeks before records flow.
+    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(self.somewhere(*partition)))?;
+        }
+        consumer.incremental_assign(&list)?;
+        consumer.pause(&list)
+    }
+
+    fn somewhere(&self, partition: i32) -> i64 {
+        match self.lookup.fetch_watermarks(&self.topic, partition, LOOKUP) {
+            Ok((low, _)) => low,
+            Err(error) => {
+                tracing::warn!(%error, partition, "the log's start is unknown while a partition is assigned");
+                0
+            }
+        }
+    }
+
+    fn take(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Our membership in the group and the records it brings.
+pub(crate) struct Group {
+    topic: String,
+    config: ClientConfig,
+    lookup: ClientConfig,
+    consumer: BaseConsumer<GroupContext>,
+    assigned: BTreeSet<i32>,
+    running: BTreeSet<i32>,
+    must_rebuild: bool,
+    fenced_at: Option<Instant>,
+}
+
+impl Group {
+    /// Joins the group.
+    pub(crate) fn join(config: ClientConfig, lookup: ClientConfig, topic: String) -> KafkaResult<Self> {
+        let consumer = subscribe(&config, &lookup, &topic)?;
+        Ok(Self {
+            topic,
+            config,
+            lookup,
+            consumer,
+            assigned: BTreeSet::new(),
+            running: BTreeSet::new(),
+            must_rebuild: false,
+            fenced_at: None,
+        })
+    }
+
+    /// The client, for questions about our membership.
+    pub(crate) fn consumer(&self) -> &BaseConsumer<GroupContext> {
+        &self.consumer
+    }
+
+    /// Polls until a bound is reached.
+    pub(crate) fn collect(&mut self, batch: &mut Batch, bounds: Bounds) -> Result<Polled, Fault> {
+        if self.must_rebuild {
+            return self.rebuild();
+        }
+        let began = Instant::now();
+        let wait = Duration::from_millis(bounds.wait_ms);
+        let mut trouble = None;
+        while batch.len() < bounds.events && batch.bytes() < bounds.bytes {
+            let left = wait.saturating_sub(began.elapsed());
+            match self.consumer.poll(left) {
+                Some(Ok(message)) => take(&message, &self.running, batch),
+                // An outage leaves many of these in the queue, and behind them may wait one that matters.
+                Some(Err(error)) if passes(&error) => {
+                    tracing::debug!(%error, "the group's client reported an error");
+                }
+                Some(Err(error)) => {
+                    trouble = Some(error);
+                    break;
+                }
+                None => {}
+            }
+            if left.is_zero() {
+                break;
+            }
+        }
+        let mut polled = self.changes();
+        if let Some(error) = trouble {
+            self.diagnose(&error, &mut polled)?;
+        }
+        Ok(polled)
+    }
+
+    fn changes(&mut self) -> Polled {
+        let mut polled = Polled::default();
+        for change in self.consumer.context().take() {
+            match change {
+                Change::Assigned(partitions) => {
+                    self.assigned.extend(&partitions);
+                    polled.assigned.extend(partitions);
+                }
+                Change::Revoked(partitions) => {
+                    self.assigned.retain(|partition| !partitions.contains(partition));
+                    self.running.retain(|partition| !partitions.contains(partition));
+                    polled.assigned.retain(|partition| !partitions.contains(partition));
+                    polled.revoked.extend(partitions);
+                }
+            }
+        }
+        polled
+    }
+
+    fn diagnose(&mut self, error: &KafkaError, polled: &mut Polled) -> Result<(), Fault> {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::FencedInstanceId) => self.fenced(error),
+            // A committed offset is not in the log: take everything over anew, which says which and why.
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                tracing::error!(%error, "a partition's next offset is not in its log");
+                polled.revoked.extend(&self.running);
+                polled.assigned.extend(&self.running);
+                Ok(())
+            }
+            _ => {
+                tracing::warn!(%error, "the group's client failed for good and is rebuilt");
+                self.must_rebuild = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// A member that was away for longer than its session is fenced by its own return: its old self is still known.
+    /// Two processes of one name fence each other in turn, so whoever is fenced again soon has a rival.
+    fn fenced(&mut self, error: &KafkaError) -> Result<(), Fault> {
+        let before = self.fenced_at.replace(Instant::now());
+        if before.is_some_and(|at| at.elapsed() < RIVALRY) {
+            return Err(Fault::Fenced { doing: "poll the group", detail: error.to_string() });
+        }
+        tracing::warn!(%error, "the group's client was fenced and is rebuilt; if it happens again soon, this process ends");
+        self.must_rebuild = true;
+        Ok(())
+    }
+
+    fn rebuild(&mut self) -> Result<Polled, Fault> {
+        self.consumer = subscribe(&self.config, &self.lookup, &self.topic)
+            .map_err(|error| Fault::Unsure { doing: "join the group again", detail: error.to_string() })?;
+        self.must_rebuild = false;
+        self.running.clear();
+        let revoked = std::mem::take(&mut self.assigned).into_iter().collect();
+        Ok(Polled { revoked, assigned: Vec::new() })
+    }
+
+    /// Lets records flow from an offset on.
+    pub(crate) fn run(&mut self, partition: i32, next: i64) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(next))?;
+        for element in self.consumer.seek_partitions(list, SEEK)?.elements() {
+            element.error()?;
+        }
+        self.running.insert(partition);
+        self.consumer.resume(&self.one(partition))
+    }
+
+    /// Stops records of a partition.
+    pub(crate) fn pause(&mut self, partition: i32) -> KafkaResult<()> {
+        self.running.remove(&partition);
+        if self.assigned.contains(&partition) {
+            self.consumer.pause(&self.one(partition))?;
+        }
+        Ok(())
+    }
+
+    fn one(&self, partition: i32) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.topic, partition);
+        list
+    }
+}
+
+fn subscribe(config: &ClientConfig, lookup: &ClientConfig, topic: &str) -> KafkaResult<BaseConsumer<GroupContext>> {
+    let lookup = BaseConsumer::from_config_and_context(lookup, Quiet)?;
+    let context = GroupContext { topic: topic.to_owned(), changes: Mutex::default(), lookup };
+    let consumer = BaseConsumer::from_config_and_context(config, context)?;
+    consumer.subscribe(&[topic])?;
+    Ok(consumer)
+}
+
+/// Whether the client gets over an error by itself.
+fn passes(error: &KafkaError) -> bool {
+    let matters =
+        [RDKafkaErrorCode::FencedInstanceId, RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
+    let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+    !is_fatal && !error.rdkafka_error_code().is_some_and(|code| matters.contains(&code))
+}
+
+fn take(message: &BorrowedMessage<'_>, running: &BTreeSet<i32>, batch: &mut Batch) {
+    // What was fetched before a pause may still arrive; a takeover reads it again.
+    if !running.contains(&message.partition()) {
+        return;
+    }
+    let input = Input {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or_default(),
+        key: message.key().unwrap_or_default(),
+        value: message.payload().unwrap_or_default(),
+    };
+    match message.headers() {
+        Some(headers) => batch.push(&input, headers.iter().map(|header| (header.key, header.value))),
+        None => batch.push(&input, std::iter::empty()),
+    }
+}

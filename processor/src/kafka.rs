@@ -1,0 +1,154 @@
+//! The real log: group, reader and transactions of one worker behind the [`Log`] trait.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+
+use crate::batch::Batch;
+use crate::commit::{OutTopics, Transactions};
+use crate::consume::Group;
+use crate::emit::{Out, Record};
+use crate::log::{Acks, Bounds, Ends, Fault, Found, Log, Polled, Scanned, Stored};
+use crate::reader::Reader;
+
+/// What a worker's clients are made from.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// Member of the group.
+    pub group: ClientConfig,
+    /// Transactional producer.
+    pub producer: ClientConfig,
+    /// Reads committed records, reports ends of partitions; of the same group, never subscribed.
+    pub committed: ClientConfig,
+    /// Sees where logs really end.
+    pub raw: ClientConfig,
+    /// Transaction timeout.
+    pub transaction_timeout: Duration,
+    /// Full name of `verified-events`.
+    pub input: String,
+    /// Full names of what is written.
+    pub outputs: OutTopics,
+}
+
+/// One worker's Kafka.
+pub struct KafkaLog {
+    input: String,
+    group: Group,
+    reader: Reader,
+    transactions: Transactions,
+    clean_partitions: i32,
+    input_partitions: i32,
+}
+
+impl KafkaLog {
+    /// Connects everything but the producer, which the life cycle asks for.
+    pub fn connect(clients: Clients) -> Result<Self, KafkaError> {
+        let reader = Reader::connect(&clients.committed, &clients.raw)?;
+        let clean_partitions = reader.partitions(&clients.outputs.clean)?;
+        let input_partitions = reader.partitions(&clients.input)?;
+        Ok(Self {
+            group: Group::join(clients.group, clients.raw, clients.input.clone())?,
+            reader,
+            transactions: Transactions::new(clients.producer, clients.outputs, clients.transaction_timeout),
+            input: clients.input,
+            clean_partitions,
+            input_partitions,
+        })
+    }
+
+    /// Whether the group counts us as a member right now.
+    pub fn is_member(&self) -> bool {
+        crate::group::membership(self.group.consumer()).is_some()
+    }
+
+    fn topic(&self, out: Out) -> String {
+        self.transactions.topics().name(out).to_owned()
+    }
+}
+
+impl Log for KafkaLog {
+    fn collect(&mut self, batch: &mut Batch, bounds: Bounds) -> Result<Polled, Fault> {
+        self.group.collect(batch, bounds)
+    }
+
+    fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault> {
+        self.group.run(partition, next).map_err(|error| unsure("let records flow", &error))
+    }
+
+    fn pause(&mut self, partition: i32) -> Result<(), Fault> {
+        self.group.pause(partition).map_err(|error| unsure("pause a partition", &error))
+    }
+
+    fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
+        self.reader.positions(&self.input, partitions).map_err(|error| unsure("read committed offsets", &error))
+    }
+
+    fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault> {
+        self.reader.ends(&self.input, partition).map_err(|error| unsure("ask where a partition ends", &error))
+    }
+
+    fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault> {
+        let topic = self.topic(out);
+        self.reader.ends(&topic, partition).map_err(|error| unsure("ask where a partition ends", &error))
+    }
+
+    fn scan(
+        &mut self,
+        out: Out,
+        partition: i32,
+        from: i64,
+        budget_ms: u64,
+        each: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+    ) -> Result<Scanned, Fault> {
+        let topic = self.topic(out);
+        self.reader
+            .scan(&topic, partition, from, Duration::from_millis(budget_ms), each)
+            .map_err(|error| unsure("read back", &error))
+    }
+
+    fn recycle(&mut self) -> Result<(), Fault> {
+        self.transactions.recycle()
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        self.transactions.begin(self.group.consumer())
+    }
+
+    fn produce(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        self.transactions.produce(record)
+    }
+
+    fn settle(&mut self) -> Result<Acks, Fault> {
+        self.transactions.settle()
+    }
+
+    fn send_offsets(&mut self, offsets: &[(i32, i64, String)]) -> Result<(), Fault> {
+        self.transactions.send_offsets(&self.input, offsets)
+    }
+
+    fn commit(&mut self) -> Result<bool, Fault> {
+        self.transactions.commit()
+    }
+
+    fn clean_partitions(&self) -> i32 {
+        self.clean_partitions
+    }
+
+    fn input_partitions(&self) -> i32 {
+        self.input_partitions
+    }
+
+    fn now_ms(&self) -> i64 {
+        runtime::clock::now_ms()
+    }
+
+    fn nonce(&mut self) -> u64 {
+        rand::random()
+    }
+}
+
+fn unsure(doing: &'static str, error: &KafkaError) -> Fault {
+    Fault::Unsure { doing, detail: error.to_string() }
+}

@@ -1,0 +1,195 @@
+//! What the whole process knows of its workers: readiness, and the committed tallies behind the metrics.
+//!
+//! Workers write here through [`Reporter`] after the fact; nothing here decides about an event.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::books::{Place, Tallies};
+use crate::lifecycle::Stage;
+use crate::log::Fault;
+use crate::metrics::{self, STAGES, stage_name};
+use crate::takeover::Opening;
+use crate::task::Count;
+use crate::worker::Observer;
+
+/// The status of a process.
+#[derive(Debug)]
+pub struct Status(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Why the process as a whole can't do its job.
+    obstacles: Vec<String>,
+    /// For each worker whether the group counts it as a member.
+    members: Vec<bool>,
+    stages: BTreeMap<i32, Stage>,
+    tallies: BTreeMap<i32, Tallies>,
+}
+
+impl Status {
+    /// The status of a process that is starting.
+    pub fn new(workers: u16) -> Self {
+        let obstacles = vec!["starting".to_owned()];
+        let members = vec![false; usize::from(workers)];
+        Self(Mutex::new(Inner { obstacles, members, stages: BTreeMap::new(), tallies: BTreeMap::new() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets what keeps the process from its job before any worker runs; empty: nothing.
+    pub fn set_obstacles(&self, obstacles: Vec<String>) {
+        self.lock().obstacles = obstacles;
+    }
+
+    /// Whether the group counts a worker as a member.
+    pub fn set_member(&self, worker: u16, is_member: bool) {
+        if let Some(member) = self.lock().members.get_mut(usize::from(worker)) {
+            *member = is_member;
+        }
+    }
+
+    /// Why this process is not ready; empty when it is. Without a partition it is: there is nothing to do.
+    pub fn not_ready(&self) -> Vec<String> {
+        let inner = self.lock();
+        let mut reasons = inner.obstacles.clone();
+        if !reasons.is_empty() {
+            return reasons;
+        }
+        for (worker, _) in inner.members.iter().enumerate().filter(|(_, is_member)| !**is_member) {
+            reasons.push(format!("worker {worker} is not a member of the group"));
+        }
+        for (partition, stage) in inner.stages.iter().filter(|(_, stage)| **stage != Stage::Running) {
+            reasons.push(format!("partition {partition} is {}", stage_name(*stage)));
+        }
+        reasons
+    }
+
+    fn set_stage(&self, partition: i32, stage: Option<Stage>) {
+        let mut inner = self.lock();
+        match stage {
+            Some(stage) => {
+                inner.stages.insert(partition, stage);
+            }
+            None => {
+                inner.stages.remove(&partition);
+                inner.forget_tallies(partition);
+            }
+        }
+        for stage in STAGES {
+            metrics::partitions(stage, inner.stages.values().filter(|at| **at == stage).count());
+        }
+    }
+
+    fn set_tallies(&self, partition: i32, tallies: &Tallies) {
+        let mut inner = self.lock();
+        match inner.tallies.get_mut(&partition) {
+            Some(known) => known.overwrite(tallies),
+            None => {
+                inner.tallies.insert(partition, tallies.clone());
+            }
+        }
+        inner.show(tallies);
+    }
+}
+
+impl Inner {
+    fn forget_tallies(&mut self, partition: i32) {
+        if let Some(gone) = self.tallies.remove(&partition) {
+            self.show(&gone);
+        }
+    }
+
+    /// Shows the sums over all partitions of the sources in `touched`.
+    fn show(&self, touched: &Tallies) {
+        for source in touched.0.keys() {
+            for place in Place::ALL {
+                metrics::tally(source, place, self.tallies.values().map(|tallies| tallies.get(source, place)).sum());
+            }
+        }
+    }
+}
+
+/// How one worker reports.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    status: Arc<Status>,
+    faults: u64,
+}
+
+impl Reporter {
+    /// A reporter to `status`.
+    pub fn new(status: Arc<Status>) -> Self {
+        Self { status, faults: 0 }
+    }
+
+    /// How many faults were survived so far.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+}
+
+impl Observer for Reporter {
+    fn stage(&mut self, partition: i32, stage: Option<Stage>) {
+        tracing::debug!(partition, stage = stage.map(stage_name), "a partition changed its stage");
+        self.status.set_stage(partition, stage);
+    }
+
+    fn trouble(&mut self, partition: i32, is_final: bool, message: &str) {
+        metrics::trouble(is_final);
+        if is_final {
+            tracing::error!(partition, detail = message, "a partition stopped and needs a person");
+        } else {
+            tracing::warn!(partition, detail = message, "a partition waits");
+        }
+    }
+
+    fn fault(&mut self, fault: &Fault) {
+        self.faults += 1;
+        metrics::fault();
+        match fault {
+            Fault::Unsure { .. } => tracing::warn!(%fault, "a fault was met; the log will tell what happened"),
+            Fault::Fenced { .. } => tracing::warn!(%fault, "another process runs as this instance"),
+        }
+    }
+
+    fn taken_over(&mut self, partition: i32, opening: Opening, torn: u64) {
+        metrics::taken_over(opening, torn);
+        if torn > 0 {
+            tracing::warn!(partition, torn, "effects of a torn transaction were found and neutralised");
+        }
+        tracing::info!(partition, ?opening, "partition taken over");
+    }
+
+    fn committed(&mut self, partition: i32, tallies: &Tallies, counts: Vec<Count>) {
+        self.status.set_tallies(partition, tallies);
+        for count in counts {
+            match count {
+                Count::Dead { source, reason } => metrics::died(source, reason),
+                Count::Conflict { source } => metrics::id_conflict(source),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ready_when_its_workers_are_members_and_its_partitions_run() {
+        let status = Arc::new(Status::new(1));
+        assert_eq!(status.not_ready(), ["starting"]);
+        status.set_obstacles(Vec::new());
+        assert_eq!(status.not_ready(), ["worker 0 is not a member of the group"]);
+        status.set_member(0, true);
+        assert!(status.not_ready().is_empty(), "no partition is no obstacle");
+        let mut reporter = Reporter::new(Arc::clone(&status));
+        reporter.stage(3, Some(Stage::Fenced));
+        assert_eq!(status.not_ready(), ["partition 3 is fenced"]);
+        reporter.stage(3, Some(Stage::Running));
+        assert!(status.not_ready().is_empty());
+    }
+}
