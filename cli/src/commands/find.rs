@@ -1,0 +1,105 @@
+//! `weir find`: every place an event went through, in the order of time.
+//!
+//! Event ids are no keys, so this reads whole topics (or, with `--since`, their ends). Read-only.
+
+mod fate;
+
+use std::ops::ControlFlow;
+
+use anyhow::anyhow;
+use runtime::config::Config;
+use runtime::report::{Exit, Failure};
+use schemas::Topic;
+use std::time::Duration;
+
+use self::fate::Found;
+use crate::args::FindArgs;
+use crate::log::{Log, Range};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::record::{self, Seen};
+
+/// Prints the places; exit 1 if there is none.
+pub fn run(config: &Config, options: &FindArgs, out: &mut Output<'_>) -> Result<Exit, Failure> {
+    let log = Log::connect(&config.kafka, &config.processor.group)?;
+    let pieces = pieces(config, &log, options.since)?;
+    let total = pieces.iter().flat_map(|piece| &piece.ranges).map(Range::len).sum();
+    let mut progress = Progress::of(total, "reading");
+    let mut found = Vec::new();
+    for piece in &pieces {
+        search(&log, piece, options, &mut found, &mut progress)?;
+    }
+    drop(progress);
+    if found.is_empty() {
+        let names: Vec<&str> = pieces.iter().map(|piece| piece.name.as_str()).collect();
+        let error = anyhow!("no trace of {} in {}", options.event_id, names.join(", "));
+        return Err(Failure { exit: Exit::No, error });
+    }
+    let verified = config.topics.name(&Topic::Verified);
+    let partitions: Vec<i32> =
+        found.iter().filter(|found| found.topic == Topic::Verified).map(|found| found.seen.partition).collect();
+    let committed = log.committed(&verified, &partitions)?;
+    out.list(&fate::life_line(found, &committed))?;
+    Ok(Exit::Done)
+}
+
+/// What is read of a topic.
+struct Piece {
+    topic: Topic,
+    name: String,
+    ranges: Vec<Range>,
+}
+
+/// The topics that exist, without those that hold no events.
+fn pieces(config: &Config, log: &Log, since: Option<Duration>) -> Result<Vec<Piece>, Failure> {
+    let now_ms = runtime::clock::now_ms();
+    let mut pieces = Vec::new();
+    for topic in config.topics.all() {
+        if matches!(topic, Topic::Quarantine | Topic::Changelog) {
+            continue;
+        }
+        let name = config.topics.name(&topic);
+        let Some(mut ranges) = log.bounds(&name)? else {
+            continue;
+        };
+        if let Some(since) = since {
+            let since_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+            log.since(&name, now_ms.saturating_sub(since_ms).max(0), &mut ranges)?;
+        }
+        pieces.push(Piece { topic, name, ranges });
+    }
+    if pieces.is_empty() {
+        let error = anyhow!("none of the topics exists: create them with `weir topics apply`");
+        return Err(Failure::unavailable(error));
+    }
+    Ok(pieces)
+}
+
+fn search(
+    log: &Log,
+    piece: &Piece,
+    options: &FindArgs,
+    found: &mut Vec<Found>,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    // Resolutions come after the dead events they resolve.
+    let dead_ids: Vec<String> = found.iter().filter_map(|found| Some(found.seen.dead.as_ref()?.id.clone())).collect();
+    if piece.topic == Topic::Resolutions && dead_ids.is_empty() {
+        return Ok(());
+    }
+    log.scan(&piece.name, &piece.ranges, &mut |message| {
+        progress.advance(1);
+        let is_resolution = || {
+            let key = rdkafka::Message::key(message).unwrap_or_default();
+            piece.topic == Topic::Resolutions && dead_ids.iter().any(|id| id.as_bytes() == key)
+        };
+        if record::is_of(&piece.topic, message, &options.event_id) || is_resolution() {
+            let seen = Seen::of(&piece.topic, message);
+            let of_source = options.source.is_none() || seen.source.is_none() || options.source == seen.source;
+            if of_source {
+                found.push(Found { topic: piece.topic.clone(), seen });
+            }
+        }
+        ControlFlow::Continue(())
+    })
+}

@@ -1,0 +1,120 @@
+//! The forms of a list, and what an event may not do to a terminal.
+
+use super::*;
+
+#[derive(Serialize)]
+struct Fruit {
+    name: &'static str,
+    grams: u32,
+    peeled: bool,
+    note: Option<&'static str>,
+    seeds: Vec<&'static str>,
+}
+
+impl Row for Fruit {
+    const COLUMNS: &'static [&'static str] = &["name", "grams", "peeled", "note", "seeds"];
+}
+
+impl Line for Fruit {
+    fn pretty(&self) -> String {
+        self.name.to_owned()
+    }
+}
+
+fn fruits() -> Vec<Fruit> {
+    let fruit = |name, grams, note, seeds| Fruit { name, grams, peeled: false, note, seeds };
+    vec![fruit("apple", 180, None, vec!["a", "b"]), fruit("fig\u{1b}[2J", 9, Some("ripe"), vec![])]
+}
+
+fn printed(form: Form, print: impl FnOnce(&mut Output<'_>)) -> String {
+    let mut bytes = Vec::new();
+    print(&mut Output::new(Box::new(&mut bytes), Some(form), false, false));
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_table_has_the_keys_as_columns_and_no_control_characters() {
+    let text = printed(Form::Table, |out| out.list(&fruits()).unwrap());
+    let expected = " name            grams  peeled  note  seeds\n \
+                    apple             180  no      -     a\n                                        b\n \
+                    fig\\u{1b}[2J       9  no      ripe  -\n";
+    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(squeeze(&text), squeeze(expected), "{text}");
+    assert!(!text.contains('\u{1b}'));
+}
+
+#[test]
+fn json_is_one_array_and_jsonl_one_object_a_line() {
+    let json = printed(Form::Json, |out| out.list(&fruits()).unwrap());
+    let lines = printed(Form::Jsonl, |out| out.list(&fruits()).unwrap());
+    let array: Vec<Value> = serde_json::from_str(&json).unwrap();
+    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(array, objects);
+    assert_eq!(array.len(), 2);
+    assert!(lines.starts_with(r#"{"name":"apple","grams":180,"peeled":false,"note":null,"seeds":["a","b"]}"#));
+}
+
+#[test]
+fn things_that_come_one_at_a_time_are_an_array_too() {
+    let stream = |count: usize| {
+        printed(Form::Json, |out| {
+            for fruit in fruits().iter().take(count) {
+                out.next(fruit).unwrap();
+            }
+            out.end_of_list().unwrap();
+        })
+    };
+    for count in 0..=2 {
+        let array: Vec<Value> = serde_json::from_str(&stream(count)).unwrap();
+        assert_eq!(array.len(), count);
+    }
+}
+
+#[test]
+fn a_pipe_gets_jsonl_and_a_terminal_a_table_unless_told() {
+    let form = |asked, is_terminal| Output::new(Box::new(Vec::new()), asked, is_terminal, false).form();
+    assert_eq!(form(None, true), Form::Table);
+    assert_eq!(form(None, false), Form::Jsonl);
+    assert_eq!(form(Some(Form::Json), true), Form::Json);
+}
+
+#[test]
+fn colours_need_a_terminal_that_wants_them() {
+    #[derive(Serialize)]
+    struct Alarm {
+        state: &'static str,
+    }
+    impl Row for Alarm {
+        const COLUMNS: &'static [&'static str] = &["state"];
+        fn color(&self, _column: &str) -> Option<Color> {
+            Some(Color::Red)
+        }
+    }
+    let print = |is_colored| {
+        let mut bytes = Vec::new();
+        let mut out = Output::new(Box::new(&mut bytes), Some(Form::Table), true, is_colored);
+        out.list(&[Alarm { state: "dead" }]).unwrap();
+        drop(out);
+        String::from_utf8(bytes).unwrap()
+    };
+    assert!(print(true).contains('\u{1b}'));
+    assert!(!print(false).contains('\u{1b}'));
+}
+
+#[test]
+fn only_the_last_column_is_folded_and_only_where_there_is_room() {
+    let folded = |width: u16| {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_width(width);
+        table.set_header(["id", "detail"]);
+        table.add_row(["0123456789012345678901234567890123456789", "one two three four five six seven eight nine ten"]);
+        fold_last_column(&mut table);
+        table.trim_fmt()
+    };
+    let wide = folded(80);
+    assert!(wide.contains("0123456789012345678901234567890123456789") && wide.lines().count() > 2, "{wide}");
+    assert!(wide.lines().all(|line| line.chars().count() <= 80), "{wide}");
+    for narrow in [0, 30, 50] {
+        assert_eq!(folded(narrow).lines().count(), 2, "{}", folded(narrow));
+    }
+}

@@ -1,0 +1,129 @@
+//! Records of each topic as they are shown.
+
+use rdkafka::Timestamp;
+use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
+use schemas::dead_event::Failure;
+use schemas::verified_event::{EventKind, StaleMode};
+
+use super::*;
+
+fn verified<'a>(body: &'a [u8], defect: Option<&'a str>) -> VerifiedEvent<'a> {
+    VerifiedEvent {
+        source: "gh",
+        preset: "github",
+        event_id: "72d3162e",
+        event_type: "issues.opened",
+        identity: b"i",
+        identity_signed: false,
+        window_ms: 1000,
+        stale: StaleMode::Drop,
+        kind: EventKind::Other,
+        occurred_at_ms: Some(1_531_420_618_042),
+        occurred_at_signed: true,
+        signed_at_ms: None,
+        received_at_ms: 1_531_420_618_142,
+        content_type: "application/json",
+        assurance: 2,
+        schema: None,
+        defect,
+        http_headers: Vec::new(),
+        body,
+    }
+}
+
+fn encoded(event: &VerifiedEvent<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    event.encode(&mut bytes);
+    bytes
+}
+
+fn message(value: Vec<u8>, headers: &[(&str, &str)]) -> OwnedMessage {
+    let mut all = OwnedHeaders::new();
+    for (key, value) in headers {
+        all = all.insert(Header { key, value: Some(*value) });
+    }
+    let key = b"gh|repository|1".to_vec();
+    OwnedMessage::new(Some(value), Some(key), "t".to_owned(), Timestamp::LogAppendTime(0), 3, 17, Some(all))
+}
+
+#[test]
+fn a_verified_event_shows_what_is_inside_its_envelope() {
+    let seen = Seen::of(&Topic::Verified, &message(encoded(&verified(b"{\"a\":1}", None)), &[]));
+    assert_eq!(seen.source.as_deref(), Some("gh"));
+    assert_eq!(seen.event_type.as_deref(), Some("github.issues.opened"));
+    assert_eq!(seen.event_id.as_deref(), Some("72d3162e"));
+    assert_eq!(seen.occurred_at.as_deref(), Some("2018-07-12T18:36:58.042Z"));
+    assert_eq!(seen.key.as_deref(), Some("gh|repository|1"));
+    assert_eq!((seen.partition, seen.offset, seen.time.as_str()), (3, 17, "1970-01-01T00:00:00.000Z"));
+    assert_eq!(seen.body.as_deref(), Some("{\"a\":1}"));
+}
+
+#[test]
+fn a_body_that_is_not_json_is_base64_and_its_defect_the_reason() {
+    let event = verified(b"\xff\x00", Some("invalid_json"));
+    let seen = Seen::of(&Topic::Retry("5s".to_owned()), &message(encoded(&event), &[]));
+    assert_eq!((seen.body, seen.body_base64.as_deref()), (None, Some("/wA=")));
+    assert_eq!(seen.reason.as_deref(), Some("invalid_json"));
+}
+
+#[test]
+fn a_record_that_cannot_be_decoded_is_shown_with_its_bytes() {
+    for topic in [Topic::Verified, Topic::Dead] {
+        let seen = Seen::of(&topic, &message(b"garbage".to_vec(), &[]));
+        assert_eq!(seen.event_id, None);
+        assert_eq!(seen.body_base64.as_deref(), Some("Z2FyYmFnZQ=="));
+    }
+}
+
+#[test]
+fn a_dead_event_shows_why_and_the_body_it_died_with() {
+    let original = encoded(&verified(b"[1]", None));
+    let mut value = Vec::new();
+    DeadEvent {
+        dead_id: "3-12-0",
+        generation: 0,
+        reason: "schema_violation",
+        message: "no",
+        stage: "handle",
+        attempts: 2,
+        first_failed_ms: 0,
+        last_failed_ms: 1000,
+        source: Some("gh"),
+        event_id: Some("72d3162e"),
+        event_type: Some("issues.opened"),
+        source_topic: "verified-events",
+        source_partition: 3,
+        source_offset: 12,
+        received_at_ms: 0,
+        original_key: None,
+        original_value: Some(&original),
+        original_headers: Vec::new(),
+        history: vec![Failure { at_ms: 0, attempt: 1, reason: "schema_violation", message: "no" }],
+    }
+    .encode(&mut value);
+    let seen = Seen::of(&Topic::Dead, &message(value, &[]));
+    assert_eq!(seen.reason.as_deref(), Some("schema_violation"));
+    assert_eq!(seen.event_type.as_deref(), Some("github.issues.opened"));
+    assert_eq!(seen.came_from(), Some("3:12"));
+    assert_eq!(seen.body.as_deref(), Some("[1]"));
+    let dead = seen.dead.unwrap();
+    assert_eq!((dead.id.as_str(), dead.attempts, dead.last_failed.as_str()), ("3-12-0", 2, "1970-01-01T00:00:01.000Z"));
+}
+
+#[test]
+fn a_clean_event_is_known_by_its_headers() {
+    let headers = [("ce_id", "e1"), ("ce_source", "/hooks/gh"), ("ce_type", "github.push"), ("weir-src", "3:9")];
+    let seen = Seen::of(&Topic::Clean, &message(b"{}".to_vec(), &headers));
+    assert_eq!(seen.event_id.as_deref(), Some("e1"));
+    assert_eq!(seen.source.as_deref(), Some("gh"));
+    assert_eq!(seen.event_type.as_deref(), Some("github.push"));
+    assert_eq!(seen.came_from(), Some("3:9"));
+}
+
+#[test]
+fn a_person_sees_one_line_however_long_the_body() {
+    let body = serde_json::to_vec(&"x\n".repeat(500)).unwrap();
+    let seen = Seen::of(&Topic::Clean, &message(body, &[("ce_id", "e1")]));
+    let line = seen.pretty();
+    assert!(line.chars().count() < 260 && line.contains("  e1 ") && line.ends_with('…'), "{line}");
+}
