@@ -5,7 +5,7 @@
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help demo run test kafka-up kafka-down bench build setup fmt lint audit
+.PHONY: help demo run test simulate controls kafka-up kafka-down bench build setup fmt lint audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,6 +19,12 @@ run: setup build  ## the same set-up, then stays up until Ctrl-C
 test:            ## everything: format, lints, unit, contract, model, broker, end to end
 	@scripts/setup test
 	@scripts/test
+
+simulate: setup  ## random faults over a Kafka in memory: SEEDS=100000, FIRST=1, or SEED=4711 with its trace
+	@cargo test --release --locked --workspace --test model -- --nocapture simulated
+
+controls: setup  ## writes the table of negative controls anew, after a change that moves seeds
+	@WRITE=1 cargo test --release --locked --workspace --test model -- every_control
 
 bench: setup build ## the benchmark suite; tables on the terminal, JSON in target/bench/
 	@mkdir -p target/bench

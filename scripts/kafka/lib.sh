@@ -35,8 +35,8 @@ port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 port_owner() {
   local hex inode link pid command dir
   printf -v hex '%04X' "$1"
-  inode="$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null \
-    | awk -v p=":$hex\$" '$2 ~ p && $4 == "0A" { print $10; exit }')"
+  inode="$(awk -v p=":$hex\$" '$2 ~ p && $4 == "0A" { print $10; exit }' \
+    /proc/net/tcp /proc/net/tcp6 2>/dev/null || true)"
   [[ -n "$inode" ]] || { echo "an unknown process"; return 0; }
   for link in /proc/[0-9]*/fd/*; do
     if [[ "$(readlink "$link" 2>/dev/null)" == "socket:[$inode]" ]]; then

@@ -13,9 +13,7 @@ const NEVER: [&str; 2] = ["sabotage", "SABOTAGE"];
 fn built() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let deps = test.parent().expect("a file has a folder");
-    deps.parent()
-        .expect("deps lies in the build folder")
-        .to_owned()
+    deps.parent().expect("deps lies in the build folder").to_owned()
 }
 
 fn contains(bytes: &[u8], word: &str) -> bool {
@@ -24,19 +22,15 @@ fn contains(bytes: &[u8], word: &str) -> bool {
         .iter()
         .enumerate()
         .filter(|(_, byte)| Some(**byte) == first)
-        .any(|(at, _)| {
-            bytes
-                .get(at..)
-                .is_some_and(|rest| rest.starts_with(word.as_bytes()))
-        })
+        .any(|(at, _)| bytes.get(at..).is_some_and(|rest| rest.starts_with(word.as_bytes())))
 }
 
 #[test]
 fn shipped_programs_hold_no_negative_control() {
     for program in PROGRAMS {
         let path = built().join(program);
-        let bytes = fs::read(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}; build first: make build", path.display()));
+        let bytes =
+            fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; build first: make build", path.display()));
         for word in NEVER {
             assert!(!contains(&bytes, word), "{program} was built with `{word}`");
         }

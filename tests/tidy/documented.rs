@@ -29,8 +29,7 @@ fn undocumented<'a>(names: impl IntoIterator<Item = &'a str>, document: &str) ->
 
 #[test]
 fn an_undocumented_name_is_noticed() {
-    let document =
-        "| `signature_missing` | no header |\nand `[ingest] listen`, but not body_limit\n";
+    let document = "| `signature_missing` | no header |\nand `[ingest] listen`, but not body_limit\n";
     let names = ["signature_missing", "listen", "body_limit", "signature"];
     assert_eq!(undocumented(names, document), ["body_limit", "signature"]);
 }
@@ -38,10 +37,7 @@ fn an_undocumented_name_is_noticed() {
 #[test]
 fn every_reason_code_is_documented() {
     let names = ReasonCode::ALL.iter().map(|reason| reason.as_str());
-    expect_none(
-        "add to docs/reasons.md:",
-        &undocumented(names, &tree::read("docs/reasons.md")),
-    );
+    expect_none("add to docs/reasons.md:", &undocumented(names, &tree::read("docs/reasons.md")));
 }
 
 /// The first column of a document's tables.
@@ -53,15 +49,9 @@ fn rows(document: &str) -> Vec<&str> {
 #[test]
 fn every_documented_reason_exists() {
     let document = tree::read("docs/reasons.md");
-    let gone: Vec<String> = rows(&document)
-        .into_iter()
-        .filter(|name| ReasonCode::parse(name).is_none())
-        .map(str::to_owned)
-        .collect();
-    expect_none(
-        "docs/reasons.md explains reasons that nothing gives:",
-        &gone,
-    );
+    let gone: Vec<String> =
+        rows(&document).into_iter().filter(|name| ReasonCode::parse(name).is_none()).map(str::to_owned).collect();
+    expect_none("docs/reasons.md explains reasons that nothing gives:", &gone);
 }
 
 /// String literals of metric names, with the file they stand in.
@@ -84,16 +74,9 @@ fn metric_names(files: &[File]) -> Vec<(&str, String)> {
 fn every_metric_is_documented() {
     let files = tree::rust();
     let found = metric_names(&files);
-    assert!(
-        found.len() >= 5,
-        "only {} metric names found: {found:?}",
-        found.len()
-    );
+    assert!(found.len() >= 5, "only {} metric names found: {found:?}", found.len());
     let names: BTreeSet<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
-    expect_none(
-        "add to docs/metrics.md:",
-        &undocumented(names, &tree::read("docs/metrics.md")),
-    );
+    expect_none("add to docs/metrics.md:", &undocumented(names, &tree::read("docs/metrics.md")));
 }
 
 #[test]
@@ -107,10 +90,7 @@ fn every_documented_metric_exists() {
         .filter(|name| name.starts_with("weir_") && !found.iter().any(|(_, known)| known == name))
         .map(str::to_owned)
         .collect();
-    expect_none(
-        "docs/metrics.md explains metrics that nothing reports:",
-        &gone,
-    );
+    expect_none("docs/metrics.md explains metrics that nothing reports:", &gone);
 }
 
 /// Metrics spelled outside a `metrics.rs`.
@@ -124,23 +104,14 @@ fn stray_metrics(files: &[File]) -> Vec<String> {
 
 #[test]
 fn metrics_are_declared_in_metrics_rs_only() {
-    expect_none(
-        "move these into the crate's metrics.rs:",
-        &stray_metrics(&tree::rust()),
-    );
+    expect_none("move these into the crate's metrics.rs:", &stray_metrics(&tree::rust()));
 }
 
 #[test]
 fn a_metric_elsewhere_is_noticed() {
     let text = "counter!(\"weir_ingest_events_total\", \"source\" => s);";
-    let files = [
-        File::example("ingest/src/produce.rs", text),
-        File::example("ingest/src/metrics.rs", text),
-    ];
-    assert_eq!(
-        stray_metrics(&files),
-        ["ingest/src/produce.rs: weir_ingest_events_total"]
-    );
+    let files = [File::example("ingest/src/produce.rs", text), File::example("ingest/src/metrics.rs", text)];
+    assert_eq!(stray_metrics(&files), ["ingest/src/produce.rs: weir_ingest_events_total"]);
 }
 
 /// Topic names are literals of schemas/src/topics.rs, or parts of them: `clean-events`, and
@@ -201,17 +172,9 @@ fn config_keys_are_read_from_the_structs_that_serde_fills() {
 
 #[test]
 fn every_config_key_is_documented() {
-    let sources = tree::rust()
-        .into_iter()
-        .filter(|file| file.path.starts_with("runtime/src/config"));
+    let sources = tree::rust().into_iter().filter(|file| file.path.starts_with("runtime/src/config"));
     let keys: BTreeSet<String> = sources.flat_map(|file| config_keys(&file.text)).collect();
-    assert!(
-        keys.len() >= 20,
-        "runtime/src/config declares only {keys:?}"
-    );
+    assert!(keys.len() >= 20, "runtime/src/config declares only {keys:?}");
     let names = keys.iter().map(String::as_str);
-    expect_none(
-        "add to docs/config.md:",
-        &undocumented(names, &tree::read("docs/config.md")),
-    );
+    expect_none("add to docs/config.md:", &undocumented(names, &tree::read("docs/config.md")));
 }

@@ -24,9 +24,9 @@ const DOOR_CALLS: [&str; 8] = [
 fn calls_past_the_door(files: &[File]) -> Vec<String> {
     product_lines(files, |path, line| {
         path != DOOR
-            && DOOR_CALLS.iter().any(|call| {
-                line.contains(&format!(".{call}")) || line.contains(&format!("rd_kafka_{call}"))
-            })
+            && DOOR_CALLS
+                .iter()
+                .any(|call| line.contains(&format!(".{call}")) || line.contains(&format!("rd_kafka_{call}")))
     })
 }
 
@@ -42,50 +42,31 @@ fn a_transaction_outside_commit_rs_is_noticed() {
     let elsewhere = File::example("processor/src/emit.rs", call);
     let native = File::example("runtime/src/kafka.rs", "rd_kafka_abort_transaction(p, 5)");
     let at_home = File::example(DOOR, call);
-    let spoken_of = File::example(
-        "processor/src/emit.rs",
-        "// .commit_transaction( is elsewhere",
-    );
-    assert_eq!(
-        calls_past_the_door(&[elsewhere, native, at_home, spoken_of]).len(),
-        2
-    );
+    let spoken_of = File::example("processor/src/emit.rs", "// .commit_transaction( is elsewhere");
+    assert_eq!(calls_past_the_door(&[elsewhere, native, at_home, spoken_of]).len(), 2);
 }
 
 fn unsafe_elsewhere(files: &[File]) -> Vec<String> {
     product_lines(files, |path, line| {
         path != FOREIGN
-            && ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
-                .iter()
-                .any(|form| line.contains(form))
+            && ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|form| line.contains(form))
     })
 }
 
 #[test]
 fn only_group_rs_calls_foreign_code() {
-    expect_none(
-        "unsafe belongs to processor/src/group.rs:",
-        &unsafe_elsewhere(&tree::rust()),
-    );
+    expect_none("unsafe belongs to processor/src/group.rs:", &unsafe_elsewhere(&tree::rust()));
 }
 
 #[test]
 fn unsafe_code_in_another_file_is_noticed() {
     let text = "let x = unsafe { f() };";
-    let files = [
-        File::example("cli/src/main.rs", text),
-        File::example(FOREIGN, text),
-    ];
+    let files = [File::example("cli/src/main.rs", text), File::example(FOREIGN, text)];
     assert_eq!(unsafe_elsewhere(&files).len(), 1);
 }
 
 /// What decides, and what it may not know.
-const PURE: [&str; 4] = [
-    "processor/src/step",
-    "processor/src/lifecycle",
-    "ingest/src/verify",
-    "ingest/src/envelope",
-];
+const PURE: [&str; 4] = ["processor/src/step", "processor/src/lifecycle", "ingest/src/verify", "ingest/src/envelope"];
 const IMPURE: [&str; 10] = [
     "rdkafka",
     "rocksdb",
@@ -100,10 +81,7 @@ const IMPURE: [&str; 10] = [
 ];
 
 fn is_pure(path: &str) -> bool {
-    PURE.iter().any(|room| {
-        path.strip_prefix(room)
-            .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
-    })
+    PURE.iter().any(|room| path.strip_prefix(room).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')))
 }
 
 fn impure(files: &[File]) -> Vec<String> {
@@ -121,16 +99,9 @@ fn what_decides_knows_no_kafka_disk_runtime_or_clock() {
 #[test]
 fn the_rooms_that_decide_exist() {
     let files = tree::rust();
-    for room in [
-        "processor/src/step",
-        "ingest/src/verify",
-        "ingest/src/envelope",
-    ] {
+    for room in ["processor/src/step", "ingest/src/verify", "ingest/src/envelope"] {
         let found = files.iter().any(|file| file.path.starts_with(room));
-        assert!(
-            found,
-            "no file at {room}: the rule above would look at nothing"
-        );
+        assert!(found, "no file at {room}: the rule above would look at nothing");
     }
 }
 
@@ -139,10 +110,7 @@ fn an_impure_decision_is_noticed() {
     let files = [
         File::example("processor/src/step/dedup.rs", "use std::time::Duration;"),
         File::example("processor/src/step.rs", "use rocksdb::DB;"),
-        File::example(
-            "ingest/src/verify/github.rs",
-            "let now = SystemTime::now();",
-        ),
+        File::example("ingest/src/verify/github.rs", "let now = SystemTime::now();"),
         File::example("ingest/src/verify/github.rs", "use std::time::Duration;"),
         File::example("processor/src/stepladder.rs", "use tokio::time;"),
     ];

@@ -41,10 +41,7 @@ fn own_dependencies(manifest: &str) -> Vec<String> {
 }
 
 fn forbidden_edges(name: &str, manifest: &str) -> Vec<String> {
-    let allowed = ALLOWED
-        .iter()
-        .find(|(from, _)| *from == name)
-        .map_or(&[] as &[&str], |(_, to)| to);
+    let allowed = ALLOWED.iter().find(|(from, _)| *from == name).map_or(&[] as &[&str], |(_, to)| to);
     own_dependencies(manifest)
         .into_iter()
         .filter(|to| !allowed.contains(&to.as_str()))
@@ -54,14 +51,9 @@ fn forbidden_edges(name: &str, manifest: &str) -> Vec<String> {
 
 #[test]
 fn shipped_crates_use_only_the_crates_they_may() {
-    let complaints: Vec<String> = PRODUCT
-        .iter()
-        .flat_map(|name| forbidden_edges(name, &tree::read(&format!("{name}/Cargo.toml"))))
-        .collect();
-    expect_none(
-        "these edges are not in the picture of ARCHITECTURE.md:",
-        &complaints,
-    );
+    let complaints: Vec<String> =
+        PRODUCT.iter().flat_map(|name| forbidden_edges(name, &tree::read(&format!("{name}/Cargo.toml")))).collect();
+    expect_none("these edges are not in the picture of ARCHITECTURE.md:", &complaints);
 }
 
 #[test]
@@ -77,25 +69,14 @@ fn linked(package: &str) -> Vec<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
         .current_dir(tree::root())
-        .args([
-            "tree",
-            "--locked",
-            "--offline",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-        ])
+        .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"])
         .args(["--format", "{p}", "--package", package])
         .output()
         .expect("cargo runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo tree failed: {errors}");
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect()
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
 #[test]
@@ -115,20 +96,14 @@ fn ingest_and_the_tool_link_no_state_store_and_schemas_does_no_io() {
 
 #[test]
 fn the_processor_links_the_state_store_so_the_rule_above_can_fire() {
-    assert!(
-        linked("weir-processor")
-            .iter()
-            .any(|name| name == "rocksdb")
-    );
+    assert!(linked("weir-processor").iter().any(|name| name == "rocksdb"));
 }
 
 #[test]
 fn every_shipped_crate_obeys_the_workspace_lints() {
     let complaints: Vec<String> = PRODUCT
         .iter()
-        .filter(|name| {
-            !tree::read(&format!("{name}/Cargo.toml")).contains("[lints]\nworkspace = true")
-        })
+        .filter(|name| !tree::read(&format!("{name}/Cargo.toml")).contains("[lints]\nworkspace = true"))
         .map(|name| format!("{name}/Cargo.toml"))
         .collect();
     expect_none("add `[lints]` with `workspace = true`:", &complaints);
@@ -144,8 +119,5 @@ fn compose_uses_the_broker_version_that_the_tests_use() {
         .expect("pom.xml pins a version");
     let compose = tree::read("docker-compose.yml");
     let image = format!("image: apache/kafka:{pinned}");
-    assert!(
-        compose.contains(&image),
-        "docker-compose.yml should say `{image}`"
-    );
+    assert!(compose.contains(&image), "docker-compose.yml should say `{image}`");
 }

@@ -12,9 +12,5 @@ mod binaries;
 
 /// Fails with every complaint at once, each on its own line, after a sentence that says what to do.
 fn expect_none(rule: &str, complaints: &[String]) {
-    assert!(
-        complaints.is_empty(),
-        "{rule}\n  {}\n",
-        complaints.join("\n  ")
-    );
+    assert!(complaints.is_empty(), "{rule}\n  {}\n", complaints.join("\n  "));
 }

@@ -16,10 +16,7 @@ fn too_long(files: &[File]) -> Vec<String> {
 
 #[test]
 fn no_rust_file_is_longer_than_500_lines() {
-    expect_none(
-        "split these by what they do, not by size:",
-        &too_long(&tree::rust()),
-    );
+    expect_none("split these by what they do, not by size:", &too_long(&tree::rust()));
 }
 
 #[test]
@@ -29,11 +26,7 @@ fn a_rust_file_of_501_lines_is_noticed() {
 }
 
 fn headless(files: &[File]) -> Vec<String> {
-    files
-        .iter()
-        .filter(|file| file.is_rust() && !file.text.starts_with("//! "))
-        .map(|file| file.path.clone())
-        .collect()
+    files.iter().filter(|file| file.is_rust() && !file.text.starts_with("//! ")).map(|file| file.path.clone()).collect()
 }
 
 #[test]
@@ -53,55 +46,34 @@ fn a_missing_module_header_is_noticed() {
 }
 
 fn mod_files(files: &[File]) -> Vec<String> {
-    files
-        .iter()
-        .filter(|file| file.path.ends_with("/mod.rs"))
-        .map(|file| file.path.clone())
-        .collect()
+    files.iter().filter(|file| file.path.ends_with("/mod.rs")).map(|file| file.path.clone()).collect()
 }
 
 #[test]
 fn no_file_is_called_mod() {
-    expect_none(
-        "rename to the module's own name, beside its folder:",
-        &mod_files(&tree::rust()),
-    );
+    expect_none("rename to the module's own name, beside its folder:", &mod_files(&tree::rust()));
 }
 
 #[test]
 fn a_mod_file_is_noticed() {
-    let files = [
-        File::example("a/mod.rs", ""),
-        File::example("a/modes.rs", ""),
-    ];
+    let files = [File::example("a/mod.rs", ""), File::example("a/modes.rs", "")];
     assert_eq!(mod_files(&files), ["a/mod.rs"]);
 }
 
 /// Split, so that this file does not break its own rules.
-const LATER: [&str; 3] = [
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X:"),
-];
+const LATER: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
 
 fn has_issue_number(line: &str) -> bool {
-    line.split('#')
-        .skip(1)
-        .any(|after| after.starts_with(|c: char| c.is_ascii_digit()))
+    line.split('#').skip(1).any(|after| after.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn postponed(files: &[File]) -> Vec<String> {
-    lines_with(files, |line| {
-        LATER.iter().any(|word| line.contains(word)) && !has_issue_number(line)
-    })
+    lines_with(files, |line| LATER.iter().any(|word| line.contains(word)) && !has_issue_number(line))
 }
 
 #[test]
 fn nothing_is_put_off_without_an_issue_number() {
-    expect_none(
-        "do it now, or open an issue and name it:",
-        &postponed(&tree::files()),
-    );
+    expect_none("do it now, or open an issue and name it:", &postponed(&tree::files()));
 }
 
 #[test]
@@ -125,18 +97,12 @@ fn machine_paths(files: &[File]) -> Vec<String> {
 
 #[test]
 fn no_path_of_one_machine_stands_in_the_tree() {
-    expect_none(
-        "make these relative or configurable:",
-        &machine_paths(&tree::files()),
-    );
+    expect_none("make these relative or configurable:", &machine_paths(&tree::files()));
 }
 
 #[test]
 fn a_path_of_one_machine_is_noticed() {
-    let text = format!(
-        "state_dir = \"{}me/state\"\nstate_dir = \"/var/lib/weir\"\n",
-        MACHINE[2]
-    );
+    let text = format!("state_dir = \"{}me/state\"\nstate_dir = \"/var/lib/weir\"\n", MACHINE[2]);
     assert_eq!(machine_paths(&[File::example("weir.toml", &text)]).len(), 1);
 }
 
@@ -160,11 +126,7 @@ fn no_file_holds_a_control_or_invisible_character() {
 fn a_control_or_invisible_character_is_noticed() {
     let bad = ["a\u{7}", "a\u{202E}b", "a\rb", "\u{FEFF}a"];
     for text in bad {
-        assert_eq!(
-            stray_characters(&[File::example("a.md", text)]).len(),
-            1,
-            "{text:?}"
-        );
+        assert_eq!(stray_characters(&[File::example("a.md", text)]).len(), 1, "{text:?}");
     }
     assert!(stray_characters(&[File::example("a.md", "Größe\tb\n")]).is_empty());
 }
@@ -177,10 +139,7 @@ fn ignored_tests(files: &[File]) -> Vec<String> {
 
 #[test]
 fn no_test_is_ignored() {
-    expect_none(
-        "a test runs or does not exist:",
-        &ignored_tests(&tree::rust()),
-    );
+    expect_none("a test runs or does not exist:", &ignored_tests(&tree::rust()));
 }
 
 #[test]

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 pub const PRODUCT: [&str; 5] = ["schemas", "runtime", "ingest", "processor", "cli"];
 
 const SKIPPED_FOLDERS: [&str; 5] = ["target", ".git", "node_modules", "fixtures", "payloads"];
-const TEXT: [&str; 12] = [
-    "rs", "toml", "md", "yml", "yaml", "sh", "json", "avsc", "xml", "py", "java", "lua",
-];
+const TEXT: [&str; 12] = ["rs", "toml", "md", "yml", "yaml", "sh", "json", "avsc", "xml", "py", "java", "lua"];
 const TEXT_WITHOUT_EXTENSION: [&str; 4] = ["Makefile", "Dockerfile", ".dockerignore", ".gitignore"];
 
 /// A text file of the repository.
@@ -23,10 +21,7 @@ pub struct File {
 impl File {
     /// A file that exists only in a test of a rule.
     pub fn example(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     pub fn is_rust(&self) -> bool {
@@ -35,11 +30,7 @@ impl File {
 
     /// The crate's folder when the file belongs to something that is shipped.
     pub fn product_crate(&self) -> Option<&'static str> {
-        PRODUCT.into_iter().find(|name| {
-            self.path
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with("/src/"))
-        })
+        PRODUCT.into_iter().find(|name| self.path.strip_prefix(name).is_some_and(|rest| rest.starts_with("/src/")))
     }
 
     /// Lines that are not comments, numbered from 1. String contents stay: a rule that must not
@@ -56,10 +47,7 @@ impl File {
 /// The repository's root: the parent of this crate.
 pub fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("the crate lies in the workspace")
-        .to_owned()
+    tests.parent().expect("the crate lies in the workspace").to_owned()
 }
 
 /// Every text file.
@@ -68,11 +56,7 @@ pub fn files() -> Vec<File> {
     let mut found = Vec::new();
     walk(&root, &root, &mut found);
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(
-        found.len() > 50,
-        "the walk found only {} files",
-        found.len()
-    );
+    assert!(found.len() > 50, "the walk found only {} files", found.len());
     found
 }
 
@@ -83,18 +67,13 @@ pub fn rust() -> Vec<File> {
 
 /// One file that has to exist.
 pub fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path))
-        .unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
 }
 
 fn walk(root: &Path, folder: &Path, found: &mut Vec<File>) {
     for entry in fs::read_dir(folder).expect("the tree is readable") {
         let path = entry.expect("the tree is readable").path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             if !SKIPPED_FOLDERS.contains(&name.as_str()) {
                 walk(root, &path, found);
@@ -105,12 +84,8 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<File>) {
         let relative = relative.to_string_lossy().into_owned();
         if is_text(&relative, &name) {
             let text = fs::read(&path).expect("the tree is readable");
-            let text =
-                String::from_utf8(text).unwrap_or_else(|_| panic!("{relative} is not UTF-8"));
-            found.push(File {
-                path: relative,
-                text,
-            });
+            let text = String::from_utf8(text).unwrap_or_else(|_| panic!("{relative} is not UTF-8"));
+            found.push(File { path: relative, text });
         }
     }
 }

@@ -1,0 +1,227 @@
+//! What is promised about crashes, checked with the real broker: kill -9 at every call, lost outcomes, zombies,
+//! rebalances in mid-batch, wiped state, lost offsets. Every guarantee has a control that breaks it.
+//!
+//! Seeds are printed; `SEED=` takes one back.
+
+mod rig;
+
+use std::time::Duration;
+
+use rig::{Rig, Waited};
+
+/// Everything a worker asks of Kafka and its disk, in the order of a takeover and a transaction. The second number
+/// is the first call of that name which happens while records flow.
+const CALLS: [&str; 13] = [
+    "recycle",
+    "positions",
+    "input_ends",
+    "ends",
+    "scan",
+    "run",
+    "collect",
+    "begin",
+    "produce",
+    "settle",
+    "send_offsets",
+    "commit",
+    "apply",
+];
+
+/// The calls that come in every transaction: the first of them belongs to the barrier, so the second is hit too.
+const IN_TRANSACTIONS: [&str; 6] = ["begin", "produce", "settle", "send_offsets", "commit", "apply"];
+
+fn points() -> Vec<String> {
+    let mut points = Vec::new();
+    for side in ["before", "after"] {
+        points.extend(CALLS.iter().map(|call| format!("die-{side}:{call}:1")));
+        points.extend(IN_TRANSACTIONS.iter().map(|call| format!("die-{side}:{call}:2")));
+    }
+    points.push("die-before:produce:30".to_owned());
+    points
+}
+
+#[tokio::test]
+async fn a_kill_at_any_call_loses_nothing_and_doubles_nothing() {
+    let mut rig = Rig::new("kill").await;
+    let points = points();
+    // `apply` has no side before: nothing is called between the commit and it.
+    for point in points.iter().filter(|point| !point.starts_with("die-before:apply")) {
+        rig.feed(40);
+        assert_eq!(rig.run("a", point, "-").await, Waited::Killed, "{point} was never reached");
+    }
+    rig.feed(40);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    rig.check().expect("the books balance");
+    rig.check_tallies("a");
+}
+
+#[tokio::test]
+async fn a_call_whose_outcome_is_lost_is_settled_by_the_log() {
+    let mut rig = Rig::new("lose").await;
+    for call in ["commit", "send_offsets", "settle", "produce", "begin"] {
+        for side in ["before", "after"] {
+            for nth in 1..=2 {
+                rig.feed(60);
+                let point = format!("lose-{side}:{call}:{nth}");
+                assert_eq!(rig.run("a", &point, "-").await, Waited::Code(0), "{point}");
+            }
+        }
+    }
+    rig.check().expect("the books balance");
+    rig.check_tallies("a");
+}
+
+#[tokio::test]
+async fn a_wiped_state_directory_is_rebuilt_from_the_changelog() {
+    let mut rig = Rig::new("wiped").await;
+    rig.feed(600);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    let before = rig.store_tallies("a");
+    rig.wipe("a");
+    rig.feed(300);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    assert!(rig.log("a").contains("Rebuilt"), "nothing was rebuilt:\n{}", rig.log("a"));
+    assert_ne!(before, rig.store_tallies("a"));
+    rig.check().expect("the books balance");
+    rig.check_tallies("a");
+}
+
+#[tokio::test]
+async fn a_state_of_another_log_is_not_trusted() {
+    let mut rig = Rig::new("foreign").await;
+    rig.feed(300);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    let mut other = Rig::new("origin").await;
+    other.feed(500);
+    assert_eq!(other.run("a", "-", "-").await, Waited::Code(0));
+    rig.adopt_state("a", &other);
+    rig.feed(300);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    assert!(rig.log("a").contains("Rebuilt"), "the other log's state was taken:\n{}", rig.log("a"));
+    rig.check().expect("the books balance");
+    rig.check_tallies("a");
+}
+
+/// One worker falls asleep at a point, another takes everything over and moves on, the first wakes.
+async fn zombie(point: &str) {
+    let mut rig = Rig::new("zombie").await;
+    rig.feed(400);
+    let mut sleeper = rig.start("a", point, "-");
+    rig.wait_asleep(&sleeper).await;
+    let mut heir = rig.start("b", "-", "-");
+    rig.finish(&mut heir).await;
+    rig.feed(200);
+    let mut heir = rig.start("b", "-", "-");
+    sleeper.signal("CONT").expect("it sleeps");
+    assert_eq!(rig.finish(&mut heir).await, Waited::Code(0), "{point}");
+    assert_eq!(rig.finish(&mut sleeper).await, Waited::Code(0), "{point}\n{}", sleeper.last_words());
+    rig.check().unwrap_or_else(|error| panic!("{point}: {error}"));
+}
+
+#[tokio::test]
+async fn a_zombie_that_wakes_in_a_transaction_changes_nothing() {
+    let points = [
+        "sleep-after:produce:60",
+        "sleep-before:send_offsets:3",
+        "sleep-after:send_offsets:3",
+        "sleep-before:commit:3",
+        "sleep-after:commit:3",
+        "sleep-after:begin:1",
+    ];
+    let runs = points.map(|point| tokio::spawn(zombie(point)));
+    for run in runs {
+        run.await.expect("a zombie changes nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_rebalance_in_mid_batch_waits_for_the_transaction() {
+    let mut rig = Rig::new("rebalance").await;
+    rig.feed(400);
+    // Asleep inside of a transaction, but not for as long as its session.
+    let mut first = rig.start("a", "sleep-after:produce:60", "-");
+    rig.wait_asleep(&first).await;
+    let mut second = rig.start("b", "-", "-");
+    rig.wait_for_join_request().await;
+    first.signal("CONT").expect("it sleeps");
+    rig.feed(400);
+    assert_eq!(rig.finish(&mut first).await, Waited::Code(0));
+    assert_eq!(rig.finish(&mut second).await, Waited::Code(0));
+    rig.check().expect("the books balance");
+}
+
+#[tokio::test]
+async fn partitions_that_move_to_and_fro_keep_their_state() {
+    let mut rig = Rig::new("moves").await;
+    for round in 0..4 {
+        rig.feed(300);
+        let (leaver, stayer) = if round % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        let mut one = rig.start(leaver, &format!("die-before:commit:{}", 2 + round), "-");
+        let mut two = rig.start(stayer, "-", "-");
+        rig.finish(&mut one).await;
+        assert_eq!(rig.finish(&mut two).await, Waited::Code(0));
+    }
+    rig.check().expect("the books balance");
+}
+
+#[tokio::test]
+async fn a_second_process_of_the_same_instance_stops_the_first() {
+    let mut rig = Rig::new("twins").await;
+    rig.feed(400);
+    let mut first = rig.start("a", "sleep-after:collect:1", "-");
+    rig.wait_asleep(&first).await;
+    // Its own folder: the lock of the state directory would stop it earlier, on the same machine.
+    let mut second = rig.start_elsewhere("a", "elsewhere");
+    assert_eq!(rig.finish(&mut second).await, Waited::Code(0));
+    first.signal("CONT").expect("it sleeps");
+    assert_eq!(rig.finish(&mut first).await, Waited::Code(78), "{}", first.last_words());
+    rig.check().expect("the books balance");
+}
+
+#[tokio::test]
+async fn lost_offsets_stop_the_partition_and_say_so() {
+    let mut rig = Rig::new("offsets").await;
+    rig.feed(200);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    rig.delete_group().await;
+    rig.feed(50);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(70));
+    assert!(rig.log("a").contains("no offset is committed"), "{}", rig.log("a"));
+    assert!(rig.check().is_err(), "the last records were not processed");
+}
+
+#[tokio::test]
+async fn a_truncated_input_stops_the_partition_and_says_so() {
+    let mut rig = Rig::new("truncated").await;
+    rig.feed(200);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    rig.feed(200);
+    rig.truncate_input().await;
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(70));
+    assert!(rig.log("a").contains("its log holds"), "{}", rig.log("a"));
+}
+
+#[tokio::test]
+async fn control_offsets_outside_the_transaction_lose_events() {
+    let mut rig = Rig::new("control-offsets").await;
+    rig.feed(400);
+    assert_eq!(rig.run("a", "die-before:commit:4", "offsets-outside").await, Waited::Killed);
+    rig.run("a", "-", "offsets-outside").await;
+    let error = rig.check().expect_err("the control is caught");
+    assert!(error.contains("lost"), "{error}");
+}
+
+#[tokio::test]
+async fn control_ids_in_memory_only_come_out_twice() {
+    let mut rig = Rig::new("control-memory").await;
+    rig.feed(300);
+    assert_eq!(rig.run("a", "die-before:commit:4", "dedup-in-memory").await, Waited::Killed);
+    assert_eq!(rig.run("a", "-", "dedup-in-memory").await, Waited::Code(0));
+    rig.feed(300);
+    assert_eq!(rig.run("a", "-", "dedup-in-memory").await, Waited::Code(0));
+    let error = rig.check().expect_err("the control is caught");
+    assert!(error.contains("unexpected"), "{error}");
+}
+
+/// A deadline for whatever a test waits for; far more than it takes.
+const PATIENCE: Duration = Duration::from_secs(90);

@@ -1,0 +1,340 @@
+//! One test's installation: its topics, its input, its workers, and the comparison with the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use processor::books::{Place, Tallies};
+use processor::state::rocks::RocksStores;
+use processor::state::{Store as _, Stores as _};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
+use runtime::config::Config;
+use schemas::{Topic, headers, partition};
+use tempfile::TempDir;
+use weir_tests::broker;
+use weir_tests::cluster::Cluster;
+use weir_tests::history::{self, Input, Variety, Verified};
+use weir_tests::place;
+use weir_tests::process::Process;
+use weir_tests::seed;
+use weir_tests::wait::wait_until;
+
+use crate::PATIENCE;
+
+const PARTITIONS: i32 = 4;
+const VARIETY: Variety = Variety { partitions: PARTITIONS, resources: 12, ids: 25 };
+
+/// How a worker ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// By SIGKILL.
+    Killed,
+    /// By itself.
+    Code(i32),
+}
+
+/// One test's installation.
+pub struct Rig {
+    brokers: String,
+    folder: TempDir,
+    config: Config,
+    seed: u64,
+    fed: u64,
+}
+
+/// A record of an output.
+struct Found {
+    key: Vec<u8>,
+    src: (i32, i64),
+    seq: Option<u64>,
+}
+
+impl Rig {
+    /// Topics of its own, and no input yet.
+    pub async fn new(name: &str) -> Self {
+        let seed = seed::seed();
+        let brokers = broker::shared().to_owned();
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            "[kafka]\nbrokers = {brokers:?}\n[topics]\nprefix = {:?}\npartitions = {PARTITIONS}\n\
+             [processor]\nsession_timeout = \"6s\"\ncommit_interval = \"20ms\"\nbatch_events = 25\n\
+             [[source]]\nname = \"alpha\"\nprovider = \"github\"\nsecrets = [{{ value = \"0123456789abcdef\" }}]\n",
+            broker::prefix(name)
+        );
+        let path = folder.path().join("weir.toml");
+        std::fs::write(&path, &text).expect("writable");
+        let config = runtime::config::parse(&text, &path, std::env::vars().take(0)).expect("a good file").config;
+        let changes = runtime::topics::plan(&config.kafka, &config.topics).await.expect("a plan");
+        runtime::topics::apply(&config.kafka, &changes).await.expect("topics");
+        Self { brokers, folder, config, seed, fed: 0 }
+    }
+
+    fn topic(&self, topic: &Topic) -> String {
+        self.config.topics.name(topic)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.brokers);
+        client
+    }
+
+    /// Appends records to the input, with copies of what was there before.
+    pub fn feed(&mut self, count: usize) {
+        self.fed += 1;
+        let seed = self.seed.wrapping_mul(1000).wrapping_add(self.fed);
+        let producer: BaseProducer =
+            self.client().set("enable.idempotence", "true").set("linger.ms", "1").create().expect("a producer");
+        let topic = self.topic(&Topic::Verified);
+        for (partition, records) in history::random(seed, count, VARIETY) {
+            for record in records {
+                let next = BaseRecord::to(&topic).partition(partition).key(&record.key).payload(&record.value);
+                producer.send(next).map_err(|(error, _)| error).expect("room in the queue");
+            }
+        }
+        producer.flush(PATIENCE).expect("a reachable broker");
+    }
+
+    fn state(&self, instance: &str) -> PathBuf {
+        self.folder.path().join(instance)
+    }
+
+    fn log_path(&self, instance: &str) -> PathBuf {
+        self.folder.path().join(format!("{instance}.log"))
+    }
+
+    /// What the workers of an instance said.
+    pub fn log(&self, instance: &str) -> String {
+        std::fs::read_to_string(self.log_path(instance)).unwrap_or_default()
+    }
+
+    /// Starts a worker.
+    pub fn start(&self, instance: &str, trouble: &str, control: &str) -> Process {
+        self.spawn(instance, instance, trouble, control)
+    }
+
+    /// Starts a worker of an instance on another disk.
+    pub fn start_elsewhere(&self, instance: &str, folder: &str) -> Process {
+        self.spawn(instance, folder, "-", "-")
+    }
+
+    fn spawn(&self, instance: &str, folder: &str, trouble: &str, control: &str) -> Process {
+        let mut command = Command::new(place::program("weir-stepper").expect("built before"));
+        command.arg(self.folder.path().join("weir.toml")).args([trouble, control]);
+        command.env("WEIR__PROCESSOR__INSTANCE", instance);
+        command.env("WEIR__PROCESSOR__STATE_DIR", self.state(folder));
+        Process::start(&format!("{instance} {trouble}"), command, &self.log_path(folder)).expect("built before")
+    }
+
+    /// Waits for the end of a worker.
+    pub async fn finish(&self, process: &mut Process) -> Waited {
+        let status = process.wait(PATIENCE).await.expect("an end");
+        match status.code() {
+            Some(code) => Waited::Code(code),
+            None => Waited::Killed,
+        }
+    }
+
+    /// Runs a worker to its end.
+    pub async fn run(&self, instance: &str, trouble: &str, control: &str) -> Waited {
+        let mut process = self.start(instance, trouble, control);
+        let waited = self.finish(&mut process).await;
+        if !matches!(waited, Waited::Killed | Waited::Code(0 | 70)) {
+            eprintln!("{}", process.last_words());
+        }
+        waited
+    }
+
+    /// Waits until a worker has stopped itself.
+    pub async fn wait_asleep(&self, process: &Process) {
+        let path = format!("/proc/{}/status", process.id());
+        wait_until("a worker falls asleep", PATIENCE, || async {
+            let status = std::fs::read_to_string(&path).unwrap_or_default();
+            let is_asleep = status.lines().any(|line| line.starts_with("State:") && line.contains('T'));
+            if is_asleep { Ok(()) } else { Err(process.last_words()) }
+        })
+        .await
+        .expect("asleep");
+    }
+
+    /// Waits until a second member is known to the group.
+    pub async fn wait_for_join_request(&self) {
+        let consumer = Cluster::new(&self.brokers).consumer("weir-tests-watch").expect("a consumer");
+        let group = self.config.processor.group.clone();
+        wait_until("a second member asks to join", PATIENCE, || async {
+            let list = consumer.fetch_group_list(Some(&group), PATIENCE).map_err(|error| error.to_string())?;
+            match list.groups().first() {
+                Some(group) if group.members().len() >= 2 || group.state() == "PreparingRebalance" => Ok(()),
+                Some(group) => Err(format!("{} with {} members", group.state(), group.members().len())),
+                None => Err("no group".to_owned()),
+            }
+        })
+        .await
+        .expect("joined");
+    }
+
+    /// Removes the state of an instance.
+    pub fn wipe(&self, instance: &str) {
+        std::fs::remove_dir_all(self.state(instance)).expect("it was there");
+    }
+
+    /// Puts another installation's state in the place of an instance's.
+    pub fn adopt_state(&self, instance: &str, other: &Rig) {
+        self.wipe(instance);
+        std::fs::rename(other.state(instance), self.state(instance)).expect("on the same disk");
+    }
+
+    /// Deletes the group with its offsets, once its members are gone.
+    pub async fn delete_group(&self) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
+        let group = self.config.processor.group.clone();
+        wait_until("the group can be deleted", PATIENCE, || async {
+            let results = admin.delete_groups(&[&group], &AdminOptions::new()).await;
+            match results.map_err(|error| error.to_string())?.first() {
+                Some(Ok(_)) => Ok(()),
+                Some(Err((_, code))) => Err(code.to_string()),
+                None => Err("no answer".to_owned()),
+            }
+        })
+        .await
+        .expect("deleted");
+    }
+
+    /// Removes everything that is in the input now.
+    pub async fn truncate_input(&self) {
+        let topic = self.topic(&Topic::Verified);
+        let ends = Cluster::new(&self.brokers).ends(&topic).expect("a reachable broker").expect("the topic");
+        let mut list = TopicPartitionList::new();
+        for (partition, (_, next)) in ends {
+            list.add_partition_offset(&topic, partition, Offset::Offset(next)).expect("an offset");
+        }
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
+        admin.delete_records(&list, &AdminOptions::new()).await.expect("truncated");
+    }
+
+    /// Every record that a reader of committed records finds in a topic.
+    fn read<T>(&self, topic: &Topic, mut each: impl FnMut(&rdkafka::message::BorrowedMessage<'_>) -> T) -> Vec<T> {
+        let topic = self.topic(topic);
+        let cluster = Cluster::new(&self.brokers);
+        let ends = cluster.ends(&topic).expect("a reachable broker").expect("the topic");
+        let consumer = cluster.consumer("weir-tests-read").expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        for (partition, (first, _)) in &ends {
+            list.add_partition_offset(&topic, *partition, Offset::Offset(*first)).expect("an offset");
+        }
+        consumer.assign(&list).expect("assigned");
+        let mut found = Vec::new();
+        let mut ended = BTreeSet::new();
+        let deadline = Instant::now() + PATIENCE;
+        while ended.len() < ends.len() {
+            assert!(Instant::now() < deadline, "{topic} does not end");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => found.push(each(&message)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    ended.insert(partition);
+                }
+                Some(Err(error)) => panic!("{topic}: {error}"),
+                None => {}
+            }
+        }
+        found
+    }
+
+    /// The input with the append times that the broker gave it.
+    fn input(&self) -> Input {
+        let mut input: Input = (0..PARTITIONS).map(|partition| (partition, Vec::new())).collect();
+        let records = self.read(&Topic::Verified, |message| {
+            let record = Verified {
+                timestamp: message.timestamp().to_millis().expect("the broker sets it"),
+                key: message.key().unwrap_or_default().to_vec(),
+                value: message.payload().unwrap_or_default().to_vec(),
+            };
+            (message.partition(), record)
+        });
+        for (partition, record) in records {
+            input.entry(partition).or_default().push(record);
+        }
+        input
+    }
+
+    fn output(&self, topic: &Topic) -> Vec<Found> {
+        self.read(topic, |message| {
+            let header = |name: &str| {
+                let headers = message.headers()?;
+                let found = headers.iter().find(|header| header.key == name)?;
+                found.value.and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned)
+            };
+            let src = header(headers::WEIR_SRC).expect("every output says where it came from");
+            let (from, offset) = src.split_once(':').expect("partition:offset");
+            let key = message.key().unwrap_or_default().to_vec();
+            if *topic == Topic::Clean {
+                assert_eq!(message.partition(), partition::partition(&key, PARTITIONS));
+            }
+            Found {
+                key,
+                src: (from.parse().expect("a number"), offset.parse().expect("a number")),
+                seq: header(headers::WEIR_SEQ).map(|seq| seq.parse().expect("a number")),
+            }
+        })
+    }
+
+    /// Compares what came out with the model.
+    pub fn check(&self) -> Result<(), String> {
+        let expected = history::expect(&self.input());
+        let mut found = BTreeMap::new();
+        let mut seqs: BTreeMap<i32, BTreeSet<u64>> = BTreeMap::new();
+        let mut last: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+        for (topic, place) in [(Topic::Clean, Place::Clean), (Topic::Stale, Place::Stale), (Topic::Dead, Place::Dead)] {
+            for record in self.output(&topic) {
+                if found.insert(record.src, place).is_some() {
+                    return Err(format!("SEED={}: {:?} came out twice", self.seed, record.src));
+                }
+                if place != Place::Clean {
+                    continue;
+                }
+                if last.insert(record.key, record.src.1).is_some_and(|before| before > record.src.1) {
+                    return Err(format!("SEED={}: {:?} is out of order", self.seed, record.src));
+                }
+                seqs.entry(record.src.0).or_default().insert(record.seq.ok_or("a clean record without weir-seq")?);
+            }
+        }
+        let lost: Vec<_> = expected.places.iter().filter(|(src, _)| !found.contains_key(src)).take(5).collect();
+        let unexpected: Vec<_> =
+            found.iter().filter(|(src, place)| expected.places.get(src) != Some(place)).take(5).collect();
+        if !lost.is_empty() || !unexpected.is_empty() {
+            return Err(format!("SEED={}: lost {lost:?}, unexpected {unexpected:?}", self.seed)
+                .replace("lost []", "none missing")
+                .replace("unexpected []", "none too many"));
+        }
+        for (partition, seqs) in seqs {
+            if !seqs.iter().copied().eq(1..=seqs.len() as u64) {
+                return Err(format!("SEED={}: weir-seq of partition {partition} has gaps", self.seed));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tallies in an instance's stores, by partition.
+    pub fn store_tallies(&self, instance: &str) -> BTreeMap<i32, Tallies> {
+        let mut stores = RocksStores::new(self.state(instance));
+        let tallies = |partition| {
+            let store = stores.open(partition).expect("nobody holds it");
+            (partition, store.tallies().expect("readable"))
+        };
+        (0..PARTITIONS).map(tallies).collect()
+    }
+
+    /// Compares the tallies of an instance that owned every partition with the model.
+    pub fn check_tallies(&self, instance: &str) {
+        let expected = history::expect(&self.input()).tallies;
+        assert_eq!(self.store_tallies(instance), expected, "SEED={}", self.seed);
+    }
+}

@@ -1,0 +1,105 @@
+//! How processes begin and end: ready when they can do their job, one owner for a state, an orderly end.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use weir_tests::pipeline::Pipeline;
+use weir_tests::ports;
+use weir_tests::process::Process;
+use weir_tests::scrape::readiness;
+use weir_tests::wait::wait_until;
+use weir_tests::wire::{Client, Request};
+
+use crate::PATIENCE;
+
+/// The state directory's lock is held.
+const LOCKED: i32 = 78;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_processor_on_the_same_state_exits_78_and_the_first_goes_on() -> Result<()> {
+    let mut pipeline = Pipeline::start(crate::setup("locked")?, &["a"]).await?;
+    let command = pipeline.processor_command("a", (Ipv4Addr::LOCALHOST, ports::free()?).into())?;
+    let log = pipeline.folder().join("second.log");
+    let mut second = Process::start("the second processor", command, &log)?;
+    let status = second.wait(PATIENCE).await?;
+    ensure!(status.code() == Some(LOCKED), "{status:?}: {}", second.last_words());
+    ensure!(second.last_words().contains("state-a"), "it does not name the folder: {}", second.last_words());
+    pipeline.ready().await?;
+    pipeline.retire().await
+}
+
+/// One name on two machines: they fence each other, and whoever is fenced twice gives way.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processors_of_one_name_one_exits_78_and_the_other_goes_on() -> Result<()> {
+    let mut pipeline = Pipeline::start(crate::setup("rivals")?, &["a"]).await?;
+    let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
+    let mut command = pipeline.processor_command("a", admin)?;
+    command.env("WEIR__PROCESSOR__STATE_DIR", pipeline.state_dir("elsewhere"));
+    let mut second = Process::start("the second processor", command, &pipeline.folder().join("second.log"))?;
+    let deadline = Instant::now() + PATIENCE;
+    let (ended, other) = loop {
+        if let Some(status) = pipeline.processor("a")?.ended()? {
+            break (status, admin);
+        }
+        if let Some(status) = second.ended()? {
+            break (status, pipeline.processor_admins()[0]);
+        }
+        ensure!(Instant::now() < deadline, "both still run after {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    ensure!(ended.code() == Some(LOCKED), "{ended:?}: {}", second.last_words());
+    wait_until("the other ready", PATIENCE, || async { readiness(other).await }).await
+}
+
+/// Services never create topics: they wait, say what is missing, and go on by themselves when it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_without_topics_are_alive_and_not_ready_until_the_topics_exist() -> Result<()> {
+    let mut pipeline = Pipeline::configure(crate::setup("topics")?)?;
+    pipeline.start_ingest()?;
+    pipeline.start_processor("a")?;
+    let mut admins = pipeline.processor_admins();
+    admins.push(pipeline.ingest_admin()?);
+    for admin in &admins {
+        wait_until("not ready", PATIENCE, || async { says_what_is_missing(*admin).await }).await?;
+        let health = Client::new(*admin).send(&Request::get("/healthz")).await?;
+        ensure!(health.status == 200, "/healthz of {admin} answered {}", health.status);
+    }
+    pipeline.check_alive()?;
+    pipeline.create_topics().await?;
+    pipeline.ready().await?;
+    pipeline.retire().await
+}
+
+async fn says_what_is_missing(admin: SocketAddr) -> Result<(), String> {
+    match readiness(admin).await {
+        Ok(()) => Err("it is ready".to_owned()),
+        Err(reasons) if reasons.contains("verified-events") => Ok(()),
+        Err(reasons) => Err(reasons),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_ingest_says_that_it_drains_and_exits_0() -> Result<()> {
+    let mut pipeline = Pipeline::prepare(crate::setup("drain")?).await?;
+    pipeline.start_ingest()?;
+    pipeline.ingest_ready().await?;
+    let admin = pipeline.ingest_admin()?;
+    // A request that is never finished keeps it from ending at once.
+    let mut slow = tokio::net::TcpStream::connect(pipeline.door()).await?;
+    let head = "POST /hooks/github HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345";
+    tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await?;
+    pipeline.ingest()?.signal("TERM")?;
+    let drains = || async {
+        match readiness(admin).await {
+            Ok(()) => Err("it is still ready".to_owned()),
+            Err(reasons) if reasons.contains("draining") => Ok(()),
+            Err(reasons) => Err(reasons),
+        }
+    };
+    wait_until("draining", PATIENCE, drains).await?;
+    drop(slow);
+    let status = pipeline.ingest()?.wait(PATIENCE).await?;
+    ensure!(status.success(), "{status:?}: {}", pipeline.ingest()?.last_words());
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! What must hold in the end, told by readers who know nothing of the processor, and by stores that are taken over
+//! once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
+
+use processor::books::Place;
+use processor::emit::Out;
+use weir_tests::history::{self, Expected};
+
+use crate::cluster::Cluster;
+use crate::stores::{Disk, Files};
+use crate::topic::Stamped;
+use crate::world::World;
+
+/// More turns than the takeover of a whole cluster takes.
+const TURNS_MAX: usize = 3_000;
+
+const PLACES: [(Out, Place); 3] = [(Out::Clean, Place::Clean), (Out::Stale, Place::Stale), (Out::Dead, Place::Dead)];
+
+/// What kind of harm was done.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Harm {
+    /// An event never came out.
+    Lost,
+    /// One record of the input came out twice.
+    Doubled,
+    /// A copy, or an event in a wrong place, came out.
+    Misplaced,
+    /// An event came out before an older one of its resource.
+    Reordered,
+    /// Sequence numbers have a gap, or one is there twice.
+    Numbers,
+    /// Dead letters that were resolved are not known to be, or the other way round.
+    Resolutions,
+    /// Something that a reader saw is gone.
+    Vanished,
+    /// State or tallies differ from the model.
+    State,
+    /// A partition gave up.
+    Halted,
+    /// It never ends.
+    Stuck,
+}
+
+impl Harm {
+    /// The same, for the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Harm::Lost => "an event is lost",
+            Harm::Doubled => "an event comes out twice",
+            Harm::Misplaced => "a copy comes out",
+            Harm::Reordered => "an event overtakes another of its resource",
+            Harm::Numbers => "sequence numbers have a gap",
+            Harm::Resolutions => "a resolution is missing",
+            Harm::Vanished => "what a reader saw is gone",
+            Harm::State => "the state is wrong",
+            Harm::Halted => "the partition notices and halts",
+            Harm::Stuck => "nothing goes on",
+        }
+    }
+
+    /// Whether a consumer of the outputs can see it.
+    pub fn is_visible(self) -> bool {
+        self <= Harm::Reordered
+    }
+}
+
+/// What went wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    pub harm: Harm,
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.harm.as_str(), self.detail)
+    }
+}
+
+fn violation(harm: Harm, detail: String) -> Result<(), Violation> {
+    Err(Violation { harm, detail })
+}
+
+/// A reader of committed records that looks now and then while everything is under way.
+#[derive(Default)]
+pub struct Reader {
+    read: BTreeMap<(Out, i32), Vec<(i64, Stamped)>>,
+}
+
+impl Reader {
+    /// Reads what is new.
+    pub fn read_on(&mut self, cluster: &Cluster) {
+        for (out, _) in PLACES {
+            for (partition, log) in cluster.partitions(out) {
+                let read = self.read.entry((out, partition)).or_default();
+                let from = read.last().map_or(0, |(offset, _)| offset + 1);
+                read.extend(log.committed(from).map(|(offset, record)| (offset, record.clone())));
+            }
+        }
+    }
+
+    /// What was read once must still be there, and nothing may have come before it.
+    fn compare(&self, cluster: &Cluster) -> Result<(), Violation> {
+        for ((out, partition), read) in &self.read {
+            let now = cluster.log((*out, *partition)).committed(0).take(read.len());
+            if !now.eq(read.iter().map(|(offset, record)| (*offset, record))) {
+                return violation(Harm::Vanished, format!("from partition {partition} of {out:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares everything with the model.
+pub fn check(world: &Rc<World>) -> Result<(), Violation> {
+    if let Some(violation) = world.violation.borrow().clone() {
+        return Err(violation);
+    }
+    let expected = history::expect(&world.cluster.borrow().input);
+    let disks = world.shut_down();
+    world.cluster.borrow_mut().drain();
+    world.say(|| "the end; what is left is looked at".to_owned());
+    check_outputs(&world.cluster.borrow(), &expected)?;
+    world.reader.borrow().compare(&world.cluster.borrow())?;
+    let workers = world.plan.borrow().workers;
+    for (slot, disk) in (workers..).zip(std::iter::once(Disk::default()).chain(disks)) {
+        take_over_once_more(world, slot, &disk)?;
+        check_state(&disk.borrow(), &expected)?;
+    }
+    check_outputs(&world.cluster.borrow(), &expected)
+}
+
+fn check_outputs(cluster: &Cluster, expected: &Expected) -> Result<(), Violation> {
+    let found = places(cluster)?;
+    if let Some((src, place)) = expected.places.iter().find(|(src, _)| !found.contains_key(src)) {
+        return violation(Harm::Lost, format!("{src:?} is not in {place:?}"));
+    }
+    if let Some((src, place)) = found.iter().find(|(src, place)| expected.places.get(src) != Some(place)) {
+        return violation(Harm::Misplaced, format!("{src:?} is in {place:?}"));
+    }
+    check_numbers(cluster)?;
+    let resolutions = cluster.log((Out::Resolutions, 0)).committed(0);
+    let resolved: BTreeSet<_> =
+        resolutions.map(|(_, record)| String::from_utf8_lossy(&record.key).into_owned()).collect();
+    if resolved != expected.resolved {
+        return violation(Harm::Resolutions, format!("{resolved:?}, expected {:?}", expected.resolved));
+    }
+    Ok(())
+}
+
+/// Where each record of the input came out.
+fn places(cluster: &Cluster) -> Result<BTreeMap<(i32, i64), Place>, Violation> {
+    let mut found = BTreeMap::new();
+    for (out, place) in PLACES {
+        for (_, log) in cluster.partitions(out) {
+            let mut last: BTreeMap<&[u8], i64> = BTreeMap::new();
+            for (_, record) in log.committed(0) {
+                let src = record.src.expect("every record has its source");
+                if found.insert(src, place).is_some() {
+                    violation(Harm::Doubled, format!("{src:?}"))?;
+                }
+                let before = if out == Out::Clean { last.insert(&record.key, src.1) } else { None };
+                if let Some(before) = before.filter(|before| *before > src.1) {
+                    violation(Harm::Reordered, format!("{src:?} after offset {before}"))?;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// For each partition of the input the numbers must be 1 to n.
+fn check_numbers(cluster: &Cluster) -> Result<(), Violation> {
+    let mut numbers: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
+    for (_, log) in cluster.partitions(Out::Clean) {
+        for (_, record) in log.committed(0) {
+            let (partition, _) = record.src.expect("every record has its source");
+            numbers.entry(partition).or_default().push(record.seq.expect("every clean record has a number"));
+        }
+    }
+    for (partition, mut numbers) in numbers {
+        numbers.sort_unstable();
+        if !numbers.iter().copied().eq(1..=numbers.len() as u64) {
+            return violation(Harm::Numbers, format!("of partition {partition}: {numbers:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// A new process takes every partition over with the state on this disk.
+fn take_over_once_more(world: &Rc<World>, slot: usize, disk: &Disk) -> Result<(), Violation> {
+    for before in 0..slot {
+        world.cluster.borrow_mut().group.remove(before);
+    }
+    let me = world.start(slot, Rc::clone(disk));
+    for _ in 0..TURNS_MAX {
+        if !world.turn(me) || world.has_all(me) {
+            break;
+        }
+    }
+    if let Some(violation) = world.violation.borrow().clone() {
+        return Err(violation);
+    }
+    if !world.has_all(me) {
+        return violation(Harm::Stuck, "the last takeover".to_owned());
+    }
+    world.shut_down();
+    Ok(())
+}
+
+fn check_state(files: &Files, expected: &Expected) -> Result<(), Violation> {
+    for (partition, known) in &expected.state {
+        let content = files.content(*partition).expect("it was taken over");
+        let tallies = &expected.tallies[partition];
+        if content.tallies != *tallies {
+            let detail = format!("tallies of {partition}: {:?}, expected {tallies:?}", content.tallies);
+            return violation(Harm::State, detail);
+        }
+        let found = content.known();
+        if known.now > 0 && found != *known {
+            return violation(Harm::State, format!("of {partition}: {found:?}, expected {known:?}"));
+        }
+    }
+    Ok(())
+}

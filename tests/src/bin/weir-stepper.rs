@@ -1,0 +1,81 @@
+//! One worker of the real processor that dies, sleeps or loses an outcome at a chosen call. For `tests/broker`.
+//!
+//! `weir-stepper CONFIG [TROUBLE [CONTROL]]`; `-` for no trouble. Ends with 0 once everything is committed, with
+//! what was called how often on standard output; with 78 when another
+//! process took its name, with 70 when a partition needs a person.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use processor::app;
+use processor::books::Tallies;
+use processor::clients;
+use processor::kafka::KafkaLog;
+use processor::lifecycle::{Ending, Stage};
+use processor::log::Fault;
+use processor::state::rocks::RocksStores;
+use processor::takeover::Opening;
+use processor::task::Count;
+use processor::worker::Observer;
+use schemas::Topic;
+use weir_tests::stepper::{Control, Outside, SharedTracker, Tracker, Trouble, TroubledLog, TroubledStores};
+
+/// Says what happens, for the test's log, and notes when a partition halts.
+struct Aloud(SharedTracker);
+
+impl Observer for Aloud {
+    fn stage(&mut self, partition: i32, stage: Option<Stage>) {
+        eprintln!("stepper: partition {partition} {stage:?}");
+    }
+    fn trouble(&mut self, partition: i32, is_final: bool, message: &str) {
+        eprintln!("stepper: partition {partition} final {is_final}: {message}");
+        self.0.borrow_mut().is_halted |= is_final;
+    }
+    fn fault(&mut self, fault: &Fault) {
+        eprintln!("stepper: fault {fault}");
+    }
+    fn taken_over(&mut self, partition: i32, opening: Opening, torn: u64) {
+        eprintln!("stepper: took over {partition} {opening:?} torn {torn}");
+    }
+    fn committed(&mut self, _: i32, _: &Tallies, _: Vec<Count>) {}
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let argument = |n: usize| args.get(n).map(String::as_str).unwrap_or("-");
+    let trouble: Option<Trouble> = match argument(1) {
+        "-" => None,
+        text => Some(text.parse().expect("a trouble")),
+    };
+    let control: Control = match argument(2) {
+        "-" => Control::None,
+        text => text.parse().expect("a control"),
+    };
+    let config = runtime::config::load(Path::new(argument(0))).expect("a configuration").config;
+    let tracker = Tracker::shared(trouble);
+    let outside = (control == Control::OffsetsOutside)
+        .then(|| Outside::new(&config.kafka.brokers, &config.processor.group, &config.topics.name(&Topic::Verified)));
+    let log = KafkaLog::connect(clients::clients(&config, 0)).expect("a reachable broker");
+    let log = TroubledLog::new(log, tracker.clone(), outside);
+    let stores = RocksStores::new(config.processor.state_dir.clone());
+    let stores = TroubledStores::new(stores, tracker.clone(), control == Control::DedupInMemory);
+    let handlers = Arc::new(app::handlers(&config, Vec::new()).expect("schemas"));
+    let mut worker = app::worker(log, stores, Aloud(tracker.clone()), &config, handlers, 0);
+    loop {
+        let is_done = tracker.borrow().is_done;
+        if tracker.borrow().is_halted {
+            return ExitCode::from(70);
+        }
+        match worker.turn(is_done) {
+            None => {}
+            Some(Ending::Stopped) => break,
+            Some(Ending::Usurped) => return ExitCode::from(78),
+            Some(Ending::Halted) => return ExitCode::from(70),
+        }
+    }
+    for (call, count) in tracker.borrow().counts() {
+        println!("{call} {count}");
+    }
+    ExitCode::SUCCESS
+}

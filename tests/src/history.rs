@@ -1,0 +1,211 @@
+//! Random histories of `verified-events`, and what must come of them by a model that fits on one screen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use processor::books::{Place, Tallies, UNKNOWN_SOURCE};
+use processor::emit::dead_id;
+use processor::state::{DeadRef, Last, ResourceHash, Seen, Status, keys};
+use processor::step::dedup::check_of;
+use processor::step::order::short_hash;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use schemas::identity::{self, Hash128};
+use schemas::partition;
+use schemas::verified_event::{EventKind, StaleMode, VerifiedEvent};
+
+/// Partitions of the input in the model.
+pub const PARTITIONS: i32 = 2;
+const START: i64 = 1_700_000_000_000;
+/// One hour: the smallest window class, so that windows end inside of a short history.
+const WINDOW_MS: i64 = 60 * 60 * 1000;
+
+/// A record of `verified-events`.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// Its append time.
+    pub timestamp: i64,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// Records of `verified-events` by partition.
+pub type Input = BTreeMap<i32, Vec<Verified>>;
+
+/// How varied a history is.
+#[derive(Debug, Clone, Copy)]
+pub struct Variety {
+    /// Partitions of the input.
+    pub partitions: i32,
+    /// Resources of each source.
+    pub resources: u32,
+    /// Event ids of each resource.
+    pub ids: u32,
+}
+
+/// So little that copies and stale events meet in every batch.
+pub const DENSE: Variety = Variety { partitions: PARTITIONS, resources: 4, ids: 12 };
+
+/// Where each input record must end, the tallies of it all, and what the state must know afterwards.
+#[derive(Default)]
+pub struct Expected {
+    /// The place of each record that leaves a trace, by partition and offset.
+    pub places: BTreeMap<(i32, i64), Place>,
+    /// Tallies by partition.
+    pub tallies: BTreeMap<i32, Tallies>,
+    /// Ids of the dead letters that a redelivery resolved.
+    pub resolved: BTreeSet<String>,
+    /// The state of each partition.
+    pub state: BTreeMap<i32, Known>,
+}
+
+/// What the state of one partition must know.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The newest of each event.
+    pub seen: BTreeMap<Hash128, Seen>,
+    /// The last snapshot of each resource.
+    pub last: BTreeMap<ResourceHash, Last>,
+    /// Stream time.
+    pub now: i64,
+}
+
+impl Known {
+    /// Without what the windows have left behind.
+    pub fn live(mut self) -> Self {
+        let now = self.now;
+        self.seen.retain(|_, seen| is_live(seen.first_seen, now));
+        self.last.retain(|_, last| is_live(last.set_at, now));
+        self
+    }
+}
+
+/// Whether the bucket of a time is still kept. Windows are judged exactly; how long a dead letter's id stays known
+/// is judged by its bucket.
+fn is_live(time: i64, now: i64) -> bool {
+    let class = keys::class_of(WINDOW_MS);
+    keys::bucket_of(class, time) >= keys::first_live_bucket(class, now)
+}
+
+/// A history of `length` records.
+pub fn random(seed: u64, length: usize, variety: Variety) -> Input {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut input: Input = (0..variety.partitions).map(|partition| (partition, Vec::new())).collect();
+    let mut time = START;
+    for _ in 0..length {
+        // Mostly seconds, sometimes long enough for a window to end.
+        time += if random.random_ratio(1, 12) { WINDOW_MS / 2 } else { random.random_range(0..5_000) };
+        let record = record(&mut random, time, variety);
+        input.entry(partition::partition(&record.key, variety.partitions)).or_default().push(record);
+    }
+    input
+}
+
+fn record(random: &mut impl Rng, time: i64, variety: Variety) -> Verified {
+    let resource = random.random_range(0..variety.resources);
+    let source = ["alpha", "beta"][random.random_range(0..2)];
+    let key = partition::resource_key(source, "thing", &resource.to_string()).into_bytes();
+    if random.random_ratio(1, 25) {
+        return Verified { timestamp: time, key, value: b"not an event".to_vec() };
+    }
+    let id = format!("{source}-{resource}-{}", random.random_range(0..variety.ids));
+    let identity = identity::by_id(&id);
+    let mut value = Vec::new();
+    VerifiedEvent {
+        source,
+        preset: source,
+        event_id: &id,
+        event_type: "thing.updated",
+        identity: &identity,
+        identity_signed: true,
+        window_ms: WINDOW_MS,
+        stale: [StaleMode::Drop, StaleMode::Flag, StaleMode::Route][random.random_range(0..3)],
+        kind: [EventKind::Snapshot, EventKind::Other][random.random_range(0..2)],
+        occurred_at_ms: Some(time - random.random_range(0..20_000)),
+        occurred_at_signed: true,
+        signed_at_ms: None,
+        received_at_ms: time,
+        content_type: "application/json",
+        assurance: 3,
+        schema: None,
+        defect: random.random_ratio(1, 20).then_some("no_identity"),
+        http_headers: Vec::new(),
+        body: b"{}",
+    }
+    .encode(&mut value);
+    Verified { timestamp: time, key, value }
+}
+
+/// What must come of a history.
+pub fn expect(input: &Input) -> Expected {
+    let mut expected = Expected::default();
+    for (partition, log) in input {
+        let mut known = Known::default();
+        expected.tallies.insert(*partition, Tallies::default());
+        for (offset, record) in log.iter().enumerate() {
+            expect_one(&mut expected, &mut known, (*partition, offset as i64), record);
+        }
+        expected.state.insert(*partition, known.live());
+    }
+    expected
+}
+
+fn expect_one(expected: &mut Expected, known: &mut Known, at: (i32, i64), record: &Verified) {
+    let now = known.now.max(record.timestamp);
+    known.now = now;
+    let tallies = expected.tallies.entry(at.0).or_default();
+    let Ok(event) = VerifiedEvent::decode(&record.value) else {
+        tallies.add(UNKNOWN_SOURCE, Place::Dead);
+        expected.places.insert(at, Place::Dead);
+        return;
+    };
+    let hash = identity::event_hash(event.source, event.identity);
+    let mut is_copy = false;
+    let mut dead = None;
+    match known.seen.get(&hash) {
+        Some(Seen { status: Status::Dead(letter), first_seen, .. }) if is_live(*first_seen, now) => {
+            dead = Some(*letter);
+            is_copy = event.defect.is_some();
+        }
+        Some(Seen { status: Status::Done, first_seen, .. }) => is_copy = now - first_seen < WINDOW_MS,
+        Some(_) | None => {}
+    }
+    let (place, status) = if is_copy {
+        (Place::Duplicate, None)
+    } else if event.defect.is_some() {
+        (Place::Dead, Some(Status::Dead(DeadRef { offset: at.1, generation: 0 })))
+    } else {
+        (judge(&event, record, known), Some(Status::Done))
+    };
+    if let Some(status) = status {
+        known.seen.insert(hash, Seen { first_seen: now, check: check_of(event.body), status });
+    }
+    tallies.add(event.source, place);
+    if let Some(letter) = dead.filter(|_| !is_copy) {
+        tallies.shift(event.source, Place::Dead, Place::Duplicate);
+        expected.resolved.insert(dead_id(at.0, letter));
+    }
+    let is_dropped = place == Place::Stale && event.stale == StaleMode::Drop;
+    if place != Place::Duplicate && !is_dropped {
+        expected.places.insert(at, place);
+    }
+}
+
+fn judge(event: &VerifiedEvent<'_>, record: &Verified, known: &mut Known) -> Place {
+    let occurred_at = event.occurred_at_ms.expect("every event of the model has a time");
+    if event.kind == EventKind::Other {
+        return Place::Clean;
+    }
+    let now = known.now;
+    let resource = short_hash(&record.key);
+    match known.last.get(&resource) {
+        Some(last) if occurred_at < last.occurred_at && now - last.set_at < WINDOW_MS => {
+            if event.stale == StaleMode::Flag { Place::Clean } else { Place::Stale }
+        }
+        _ => {
+            known.last.insert(resource, Last { occurred_at, set_at: now });
+            Place::Clean
+        }
+    }
+}

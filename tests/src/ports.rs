@@ -1,0 +1,68 @@
+//! Ports: free ones for tests, and who has one that is not free.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use rand::RngExt;
+
+use crate::place;
+
+/// Below the range from which the kernel gives ports to outgoing connections, so that nobody takes one by chance
+/// between the look and the use.
+const RANGE: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port that is free and was not given out before by this process.
+pub fn free() -> Result<u16> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("nothing panics while it holds the lock");
+    for _ in 0..1000 {
+        let port = rand::rng().random_range(RANGE);
+        if !given.contains(&port) && is_free(port) {
+            given.insert(port);
+            return Ok(port);
+        }
+    }
+    bail!("found no free port in {RANGE:?}")
+}
+
+/// Whether nobody listens on a port of this machine.
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Fails with the name of who has the port, unless it is free. `variable` is what moves us to another one.
+pub fn require_free(port: u16, variable: &str) -> Result<()> {
+    if is_free(port) {
+        return Ok(());
+    }
+    bail!("port {port} is taken by {}; set {variable} to another one", owner(port)?)
+}
+
+/// Who listens on a port, as well as the system tells.
+fn owner(port: u16) -> Result<String> {
+    let library = place::script("kafka/lib.sh");
+    let mut command = Command::new("bash");
+    command.args(["-c", "source \"$0\" && port_owner \"$1\""]).arg(library).arg(port.to_string());
+    let output = command.output().context("cannot start bash")?;
+    let name = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(if name.is_empty() { "an unknown process".to_owned() } else { name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_a_port_is_named() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, free().expect("a port"))).expect("bound");
+        let port = listener.local_addr().expect("bound").port();
+        let error = require_free(port, "INGEST_PORT").expect_err("it is taken").to_string();
+        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        assert!(error.contains("INGEST_PORT"), "{error}");
+        drop(listener);
+        require_free(port, "INGEST_PORT").expect("free again");
+    }
+}

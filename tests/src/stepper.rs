@@ -1,0 +1,380 @@
+//! The real worker over the real Kafka and RocksDB, with one trouble at a chosen call: it dies, it falls asleep, or
+//! the call's outcome is lost.
+//!
+//! What is wrapped is the door between the worker and the world (the traits `Log` and `Stores`), so every line that
+//! decides is the one that runs in production. The negative controls live here and nowhere else.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::process::Command;
+use std::rc::Rc;
+
+use processor::batch::Batch;
+use processor::books::Tallies;
+use processor::emit::{Out, Record};
+use processor::kafka::KafkaLog;
+use processor::log::{Acks, Bounds, Ends, Fault, Found, Log, Polled, Scanned, Stored};
+use processor::state::rocks::{RocksStore, RocksStores};
+use processor::state::{Changes, Cursor, Last, ResourceHash, Seen, StateError, Store, Stores};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use schemas::identity::Hash128;
+
+/// What happens at the chosen call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// kill -9.
+    Die,
+    /// SIGSTOP; the test wakes it again.
+    Sleep,
+    /// The caller is told that the outcome is unknown.
+    LoseOutcome,
+}
+
+/// A deed, and when it is done: before or after the nth call of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    deed: Deed,
+    is_after: bool,
+    call: String,
+    nth: u64,
+}
+
+impl std::str::FromStr for Trouble {
+    type Err = String;
+
+    /// `die-before:commit:3`, `sleep-after:produce:1`, `lose-after:commit:2`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let [what, call, nth] = parts.as_slice() else {
+            return Err(format!("{text} is not DEED-SIDE:CALL:N"));
+        };
+        let (deed, side) = what.split_once('-').ok_or_else(|| format!("{what} is not DEED-SIDE"))?;
+        let deed = match deed {
+            "die" => Deed::Die,
+            "sleep" => Deed::Sleep,
+            "lose" => Deed::LoseOutcome,
+            _ => return Err(format!("no deed {deed}")),
+        };
+        let nth = nth.parse().map_err(|_| format!("{nth} is no number"))?;
+        Ok(Self { deed, is_after: side == "after", call: (*call).to_owned(), nth })
+    }
+}
+
+/// A way to break the guarantee on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Control {
+    /// None: the real thing.
+    #[default]
+    None,
+    /// Offsets are committed at once, in a transaction of their own.
+    OffsetsOutside,
+    /// Seen ids live in memory only.
+    DedupInMemory,
+}
+
+impl std::str::FromStr for Control {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "offsets-outside" => Ok(Self::OffsetsOutside),
+            "dedup-in-memory" => Ok(Self::DedupInMemory),
+            _ => Err(format!("no control {text}")),
+        }
+    }
+}
+
+/// What the wrapped log and stores share.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    counts: BTreeMap<&'static str, u64>,
+    trouble: Option<Trouble>,
+    idle: u32,
+    /// Whether every record of the input is committed.
+    pub is_done: bool,
+    /// Whether a partition needs a person.
+    pub is_halted: bool,
+}
+
+/// The tracker, shared within the one thread of a worker.
+pub type SharedTracker = Rc<RefCell<Tracker>>;
+
+impl Tracker {
+    /// A tracker that makes one trouble, or none.
+    pub fn shared(trouble: Option<Trouble>) -> SharedTracker {
+        Rc::new(RefCell::new(Self { trouble, ..Self::default() }))
+    }
+
+    /// How often each call was made.
+    pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    /// Counts a call; whether its outcome is lost before it.
+    fn before(&mut self, call: &'static str) -> bool {
+        *self.counts.entry(call).or_default() += 1;
+        self.strike(call, false)
+    }
+
+    fn strike(&mut self, call: &'static str, is_after: bool) -> bool {
+        let n = self.counts.get(call).copied().unwrap_or_default();
+        let Some(trouble) = &self.trouble else { return false };
+        if trouble.call != call || trouble.nth != n || trouble.is_after != is_after {
+            return false;
+        }
+        eprintln!("stepper: {trouble:?}");
+        match trouble.deed {
+            Deed::Die => signal("-KILL"),
+            Deed::Sleep => signal("-STOP"),
+            Deed::LoseOutcome => {}
+        }
+        trouble.deed == Deed::LoseOutcome
+    }
+}
+
+fn signal(name: &str) {
+    let pid = std::process::id().to_string();
+    let sent = Command::new("kill").args([name, &pid]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "kill {name} works");
+}
+
+/// The real log, with trouble.
+pub struct TroubledLog {
+    inner: KafkaLog,
+    tracker: SharedTracker,
+    outside: Option<Outside>,
+}
+
+impl TroubledLog {
+    /// Wraps a log. `outside`: the control of offsets outside of the transaction.
+    pub fn new(inner: KafkaLog, tracker: SharedTracker, outside: Option<Outside>) -> Self {
+        Self { inner, tracker, outside }
+    }
+
+    fn around<T>(
+        &mut self,
+        call: &'static str,
+        perform: impl FnOnce(&mut KafkaLog) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let lost = Fault::Unsure { doing: call, detail: "the outcome was lost on purpose".to_owned() };
+        if self.tracker.borrow_mut().before(call) {
+            return Err(lost);
+        }
+        let done = perform(&mut self.inner);
+        if self.tracker.borrow_mut().strike(call, true) { Err(lost) } else { done }
+    }
+
+    /// After a few polls without records: whether everything is committed.
+    fn look_whether_done(&mut self, is_empty: bool) -> Result<(), Fault> {
+        let idle = if is_empty { self.tracker.borrow().idle + 1 } else { 0 };
+        self.tracker.borrow_mut().idle = idle;
+        if idle < 3 {
+            return Ok(());
+        }
+        let partitions: Vec<i32> = (0..self.inner.input_partitions()).collect();
+        let mut is_done = true;
+        for (partition, stored) in self.inner.positions(&partitions)? {
+            let end = self.inner.input_ends(partition)?.high;
+            is_done &= stored.is_some_and(|stored| stored.next == end);
+        }
+        self.tracker.borrow_mut().is_done = is_done;
+        Ok(())
+    }
+}
+
+impl Log for TroubledLog {
+    fn collect(&mut self, batch: &mut Batch, bounds: Bounds) -> Result<Polled, Fault> {
+        let polled = self.around("collect", |log| log.collect(batch, bounds))?;
+        self.look_whether_done(batch.is_empty())?;
+        Ok(polled)
+    }
+
+    fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault> {
+        self.around("run", |log| log.run(partition, next))
+    }
+
+    fn pause(&mut self, partition: i32) -> Result<(), Fault> {
+        self.around("pause", |log| log.pause(partition))
+    }
+
+    fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
+        self.around("positions", |log| log.positions(partitions))
+    }
+
+    fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault> {
+        self.around("input_ends", |log| log.input_ends(partition))
+    }
+
+    fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault> {
+        self.around("ends", |log| log.ends(out, partition))
+    }
+
+    fn scan(
+        &mut self,
+        out: Out,
+        partition: i32,
+        from: i64,
+        budget_ms: u64,
+        each: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+    ) -> Result<Scanned, Fault> {
+        self.around("scan", |log| log.scan(out, partition, from, budget_ms, each))
+    }
+
+    fn recycle(&mut self) -> Result<(), Fault> {
+        self.around("recycle", Log::recycle)
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        self.around("begin", Log::begin)
+    }
+
+    fn produce(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        self.around("produce", |log| log.produce(record))
+    }
+
+    fn settle(&mut self) -> Result<Acks, Fault> {
+        self.around("settle", Log::settle)
+    }
+
+    fn send_offsets(&mut self, offsets: &[(i32, i64, String)]) -> Result<(), Fault> {
+        if let Some(outside) = &self.outside {
+            outside.commit(offsets);
+            return self.around("send_offsets", |_| Ok(()));
+        }
+        self.around("send_offsets", |log| log.send_offsets(offsets))
+    }
+
+    fn commit(&mut self) -> Result<bool, Fault> {
+        self.around("commit", Log::commit)
+    }
+
+    fn clean_partitions(&self) -> i32 {
+        self.inner.clean_partitions()
+    }
+
+    fn input_partitions(&self) -> i32 {
+        self.inner.input_partitions()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.inner.now_ms()
+    }
+
+    fn nonce(&mut self) -> u64 {
+        self.inner.nonce()
+    }
+}
+
+/// Commits offsets in a transaction of their own, which is wrong: a control.
+pub struct Outside {
+    input: String,
+    producer: BaseProducer,
+    consumer: BaseConsumer,
+}
+
+impl Outside {
+    /// A second producer and a client of the group that is no member of it.
+    #[expect(clippy::disallowed_methods, reason = "a control that goes past the one door on purpose")]
+    pub fn new(brokers: &str, group: &str, input: &str) -> Self {
+        let mut base = ClientConfig::new();
+        base.set("bootstrap.servers", brokers);
+        let producer: BaseProducer = base
+            .clone()
+            .set("transactional.id", format!("{group}-outside"))
+            .set("retry.backoff.ms", "5")
+            .create()
+            .expect("a producer");
+        producer.init_transactions(std::time::Duration::from_secs(20)).expect("a reachable broker");
+        let consumer = base.set("group.id", group).create().expect("a consumer");
+        Self { input: input.to_owned(), producer, consumer }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a control that goes past the one door on purpose")]
+    fn commit(&self, offsets: &[(i32, i64, String)]) {
+        let mut list = TopicPartitionList::new();
+        for (partition, next, metadata) in offsets {
+            let mut element = list.add_partition(&self.input, *partition);
+            element.set_offset(Offset::Offset(*next)).expect("an offset");
+            element.set_metadata(metadata.as_str());
+        }
+        let timeout = std::time::Duration::from_secs(20);
+        let membership = self.consumer.group_metadata().expect("a group");
+        self.producer.begin_transaction().expect("a transaction");
+        self.producer.send_offsets_to_transaction(&list, &membership, timeout).expect("sent");
+        self.producer.commit_transaction(timeout).expect("committed");
+    }
+}
+
+/// The real stores, with trouble.
+pub struct TroubledStores {
+    inner: RocksStores,
+    tracker: SharedTracker,
+    is_forgetful: bool,
+}
+
+impl TroubledStores {
+    /// Wraps stores. `is_forgetful`: the control of ids that live in memory only.
+    pub fn new(inner: RocksStores, tracker: SharedTracker, is_forgetful: bool) -> Self {
+        Self { inner, tracker, is_forgetful }
+    }
+}
+
+impl Stores for TroubledStores {
+    type Store = TroubledStore;
+
+    fn open(&mut self, partition: i32) -> Result<TroubledStore, StateError> {
+        let inner = self.inner.open(partition)?;
+        let memory = self.is_forgetful.then(HashMap::new);
+        Ok(TroubledStore { inner, tracker: Rc::clone(&self.tracker), memory })
+    }
+
+    fn wipe(&mut self, partition: i32) -> Result<(), StateError> {
+        self.inner.wipe(partition)
+    }
+}
+
+/// A real store, with trouble.
+pub struct TroubledStore {
+    inner: RocksStore,
+    tracker: SharedTracker,
+    memory: Option<HashMap<Hash128, Seen>>,
+}
+
+impl Store for TroubledStore {
+    fn cursor(&self) -> Result<Option<Cursor>, StateError> {
+        self.inner.cursor()
+    }
+
+    fn tallies(&self) -> Result<Tallies, StateError> {
+        self.inner.tallies()
+    }
+
+    fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError> {
+        match &self.memory {
+            Some(memory) => Ok(memory.get(&hash).copied()),
+            None => self.inner.seen(class, bucket, slot, hash),
+        }
+    }
+
+    fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError> {
+        self.inner.last(class, bucket, slot, resource)
+    }
+
+    fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError> {
+        self.tracker.borrow_mut().before("apply");
+        if let Some(memory) = &mut self.memory {
+            memory.extend(changes.entries.iter().map(|entry| (entry.hash, entry.seen)));
+            let only_tallies = Changes { entries: Vec::new(), ..changes.clone() };
+            self.inner.apply(&only_tallies, cursor)?;
+        } else {
+            self.inner.apply(changes, cursor)?;
+        }
+        self.tracker.borrow_mut().strike("apply", true);
+        Ok(())
+    }
+}

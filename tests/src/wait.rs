@@ -1,0 +1,28 @@
+//! Waiting: for a condition, with a deadline. Never for luck.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How long between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Looks until the condition holds or the deadline has passed. What `condition` last said stands in the error.
+pub async fn wait_until<F, W>(what: &str, within: Duration, mut condition: F) -> Result<()>
+where
+    F: FnMut() -> W,
+    W: Future<Output = Result<(), String>>,
+{
+    let deadline = Instant::now() + within;
+    loop {
+        let missing = match condition().await {
+            Ok(()) => return Ok(()),
+            Err(missing) => missing,
+        };
+        if Instant::now() >= deadline {
+            bail!("{what}: not within {within:?}: {missing}");
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
