@@ -1,0 +1,141 @@
+//! CPU time and memory of processes, read from /proc. Linux only, as the rest of the harness.
+
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+/// Linux counts CPU time for user space in hundredths of a second on every architecture.
+const TICKS_PER_S: f64 = 100.0;
+
+/// What a process has used since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// User and system time of all its threads, s.
+    pub cpu_s: f64,
+    /// The most memory it ever held, bytes.
+    pub rss_peak: u64,
+}
+
+/// What a process has used so far.
+pub fn of(pid: u32) -> Result<Usage> {
+    let read = |name: &str| {
+        let path = format!("/proc/{pid}/{name}");
+        fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
+    };
+    let cpu_s = cpu_s(&read("stat")?).context("/proc/PID/stat has another shape")?;
+    let rss_peak = rss_peak(&read("status")?).context("/proc/PID/status has no VmHWM")?;
+    Ok(Usage { cpu_s, rss_peak })
+}
+
+/// The name in the second field may hold spaces and parentheses; what counts stands behind its last one.
+fn cpu_s(stat: &str) -> Option<f64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut ticks = rest.split_whitespace().skip(11).map(|field| field.parse::<f64>().ok());
+    Some((ticks.next()?? + ticks.next()??) / TICKS_PER_S)
+}
+
+fn rss_peak(status: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// CPU time that the whole machine has spent on anything, s.
+fn machine_busy_s() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal: all but the two that wait. Guest time is in user already.
+    let busy = ticks.iter().take(8).enumerate().filter(|(at, _)| !matches!(at, 3 | 4)).map(|(_, ticks)| ticks);
+    Ok(busy.sum::<f64>() / TICKS_PER_S)
+}
+
+/// A moment from which to measure.
+#[derive(Debug, Clone)]
+pub struct Start {
+    at: Instant,
+    machine_s: f64,
+    own_s: f64,
+    contestant_s: f64,
+    broker_s: f64,
+    pids: Pids,
+}
+
+/// Who is measured besides this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Pids {
+    /// The contestant.
+    pub contestant: u32,
+    /// The broker, when it runs here.
+    pub broker: Option<u32>,
+}
+
+/// CPU time that everybody used between two moments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Span {
+    /// How long it was, s.
+    pub wall_s: f64,
+    /// The contestant's CPU, s.
+    pub contestant_s: f64,
+    /// The broker's CPU, s.
+    pub broker_s: f64,
+    /// The CPU of this process, which generates load and watches, s.
+    pub own_s: f64,
+    /// Share of the machine that went to anybody else, 0 to 1: how much the measurement was disturbed.
+    pub foreign: f64,
+}
+
+impl Start {
+    /// Now.
+    pub fn now(pids: Pids) -> Result<Self> {
+        Ok(Self {
+            at: Instant::now(),
+            machine_s: machine_busy_s()?,
+            own_s: of(std::process::id())?.cpu_s,
+            contestant_s: of(pids.contestant)?.cpu_s,
+            broker_s: pids.broker.map(of).transpose()?.unwrap_or_default().cpu_s,
+            pids,
+        })
+    }
+
+    /// What was used since.
+    pub fn until_now(&self) -> Result<Span> {
+        let now = Self::now(self.pids)?;
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get()) as f64;
+        let wall_s = (now.at - self.at).as_secs_f64().max(1e-6);
+        let contestant_s = now.contestant_s - self.contestant_s;
+        let broker_s = now.broker_s - self.broker_s;
+        let own_s = now.own_s - self.own_s;
+        let machine_s = now.machine_s - self.machine_s;
+        let foreign = ((machine_s - contestant_s - broker_s - own_s) / (wall_s * cores)).clamp(0.0, 1.0);
+        Ok(Span { wall_s, contestant_s, broker_s, own_s, foreign })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_and_memory_are_read_from_what_linux_writes() {
+        let stat = "12 (a) b) c) S 1 12 12 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 100 1 1";
+        assert_eq!(cpu_s(stat), Some(3.0));
+        assert_eq!(cpu_s("12 (a"), None);
+        assert_eq!(rss_peak("Name: x\nVmHWM:\t   2048 kB\n"), Some(2 * 1024 * 1024));
+        let own = of(std::process::id()).expect("we exist");
+        assert!(own.rss_peak > 1024 * 1024);
+    }
+
+    #[test]
+    fn the_parts_of_a_span_do_not_exceed_the_machine() {
+        let me = std::process::id();
+        let start = Start::now(Pids { contestant: me, broker: None }).expect("readable");
+        let mut sum = 0_u64;
+        while start.at.elapsed().as_millis() < 60 {
+            sum = sum.wrapping_add(std::hint::black_box(1));
+        }
+        let span = start.until_now().expect("readable");
+        assert!(span.wall_s >= 0.06 && span.contestant_s > 0.0 && span.foreign <= 1.0, "{span:?} {sum}");
+    }
+}
