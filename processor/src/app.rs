@@ -182,7 +182,7 @@ async fn work(
         let handle = Handle::current();
         std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || done.send(one.run(&handle)).unwrap_or_default())
+            .spawn(move || one.run_and_tell(&handle, done))
             .context("cannot start a worker's thread")
             .map_err(Failure::internal)?;
         workers.spawn(ended);
@@ -216,6 +216,8 @@ async fn work(
     }
 }
 
+type RealWorker = Worker<KafkaLog, RocksStores, Reporter>;
+
 /// One worker to be.
 struct One {
     number: u16,
@@ -226,12 +228,25 @@ struct One {
 }
 
 impl One {
-    fn run(self, runtime: &Handle) -> Ending {
+    /// Runs the worker, closes its clients, and says how it ended. A member whose name was taken says so first:
+    /// librdkafka may hang while it closes such a member.
+    fn run_and_tell(self, runtime: &Handle, done: tokio::sync::oneshot::Sender<Ending>) {
+        let (ending, worker) = self.run(runtime);
+        if ending == Ending::Usurped {
+            done.send(ending).unwrap_or_default();
+            drop(worker);
+        } else {
+            drop(worker);
+            done.send(ending).unwrap_or_default();
+        }
+    }
+
+    fn run(self, runtime: &Handle) -> (Ending, Option<RealWorker>) {
         let mut reporter = Reporter::new(Arc::clone(&self.status));
         let mut pause = Pause::new(runtime, &self.shutdown);
         let log = loop {
             if self.shutdown.is_triggered() {
-                return Ending::Stopped;
+                return (Ending::Stopped, None);
             }
             match KafkaLog::connect(clients::clients(&self.config, self.number)) {
                 Ok(log) => break log,
@@ -254,7 +269,7 @@ impl One {
             let name = name(worker.current());
             if let Some(ending) = worker.turn(self.shutdown.is_triggered()) {
                 self.status.set_member(self.number, false);
-                return ending;
+                return (ending, Some(worker));
             }
             metrics::action(name, began.elapsed().as_secs_f64());
             let faults = worker.observer().faults();

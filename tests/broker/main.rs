@@ -168,7 +168,8 @@ async fn partitions_that_move_to_and_fro_keep_their_state() {
 async fn a_second_process_of_the_same_instance_stops_the_first() {
     let mut rig = Rig::new("twins").await;
     rig.feed(400);
-    let mut first = rig.start("a", "sleep-after:collect:1", "-");
+    // Only a member begins a transaction: whoever joins later takes the name from it.
+    let mut first = rig.start("a", "sleep-after:begin:1", "-");
     rig.wait_asleep(&first).await;
     // Its own folder: the lock of the state directory would stop it earlier, on the same machine.
     let mut second = rig.start_elsewhere("a", "elsewhere");

@@ -5,7 +5,6 @@
 //! process took its name, with 70 when a partition needs a person.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use processor::app;
@@ -41,7 +40,7 @@ impl Observer for Aloud {
     fn committed(&mut self, _: i32, _: &Tallies, _: Vec<Count>) {}
 }
 
-fn main() -> ExitCode {
+fn main() -> ! {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let argument = |n: usize| args.get(n).map(String::as_str).unwrap_or("-");
     let trouble: Option<Trouble> = match argument(1) {
@@ -62,20 +61,22 @@ fn main() -> ExitCode {
     let stores = TroubledStores::new(stores, tracker.clone(), control == Control::DedupInMemory);
     let handlers = Arc::new(app::handlers(&config, Vec::new()).expect("schemas"));
     let mut worker = app::worker(log, stores, Aloud(tracker.clone()), &config, handlers, 0);
-    loop {
+    let ending = loop {
         let is_done = tracker.borrow().is_done;
         if tracker.borrow().is_halted {
-            return ExitCode::from(70);
+            break Ending::Halted;
         }
-        match worker.turn(is_done) {
-            None => {}
-            Some(Ending::Stopped) => break,
-            Some(Ending::Usurped) => return ExitCode::from(78),
-            Some(Ending::Halted) => return ExitCode::from(70),
+        if let Some(ending) = worker.turn(is_done) {
+            break ending;
         }
-    }
+    };
     for (call, count) in tracker.borrow().counts() {
         println!("{call} {count}");
     }
-    ExitCode::SUCCESS
+    // Without closing anything: librdkafka may hang while it closes a member whose name was taken.
+    std::process::exit(match ending {
+        Ending::Stopped => 0,
+        Ending::Halted => 70,
+        Ending::Usurped => 78,
+    })
 }
