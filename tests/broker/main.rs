@@ -174,8 +174,12 @@ async fn a_second_process_of_the_same_instance_stops_the_first() {
     // Its own folder: the lock of the state directory would stop it earlier, on the same machine.
     let mut second = rig.start_elsewhere("a", "elsewhere");
     assert_eq!(rig.finish(&mut second).await, Waited::Code(0));
+    // Something to do, or it would find everything done and leave before it learns of the second.
+    rig.feed(200);
     first.signal("CONT").expect("it sleeps");
     assert_eq!(rig.finish(&mut first).await, Waited::Code(78), "{}", first.last_words());
+    let mut second = rig.start_elsewhere("a", "elsewhere");
+    assert_eq!(rig.finish(&mut second).await, Waited::Code(0));
     rig.check().expect("the books balance");
 }
 
