@@ -172,7 +172,9 @@ impl Group {
     }
 
     fn diagnose(&mut self, error: &KafkaError, polled: &mut Polled) -> Result<(), Fault> {
-        match error.rdkafka_error_code() {
+        // A fatal error says only that it is one; why, the client knows.
+        let fatal = self.consumer.client().fatal_error().map(|(code, _)| code);
+        match fatal.or(error.rdkafka_error_code()) {
             Some(RDKafkaErrorCode::FencedInstanceId) => self.fenced(error),
             // A committed offset is not in the log: take everything over anew, which says which and why.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
