@@ -36,6 +36,10 @@ use clap::Parser;
 
 use crate::args::{Args, What};
 
+/// The allocator of weir-processor, so that no contestant has a better one.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

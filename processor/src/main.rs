@@ -6,6 +6,9 @@ use clap::Parser;
 use runtime::args::ConfigFile;
 use runtime::report::{Exit, Failure};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Turns verified webhooks into clean events, exactly once and in order per resource.
 #[derive(Debug, Parser)]
 #[command(name = "weir-processor", version)]
