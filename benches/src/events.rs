@@ -4,7 +4,7 @@
 //! a check of two million of them is a bit set.
 
 use schemas::partition;
-use schemas::verified_event::{EventKind, StaleMode};
+use schemas::verified_event::{EventKind, HttpHeaders, StaleMode};
 use schemas::{VerifiedEvent, identity};
 
 /// Four days, the default of the contract.
@@ -101,10 +101,10 @@ impl Shape {
             assurance: 3,
             schema: None,
             defect: None,
-            http_headers: vec![
+            http_headers: HttpHeaders::Listed(vec![
                 ("user-agent", b"Stripe/1.0 (+https://stripe.com/docs/webhooks)".as_slice()),
                 ("stripe-signature", signature.as_bytes()),
-            ],
+            ]),
             body: &record.body,
         }
         .encode(&mut record.value);

@@ -86,7 +86,13 @@ impl Headers {
     }
 
     fn number(&mut self, name: &'static str, value: u64) {
-        self.text(name, &value.to_string());
+        push_digits(&mut self.bytes, value);
+        self.names.push((name, self.bytes.len()));
+    }
+
+    fn time(&mut self, name: &'static str, ms: i64) {
+        time::push_rfc3339(ms, &mut self.bytes);
+        self.names.push((name, self.bytes.len()));
     }
 }
 
@@ -139,7 +145,7 @@ impl Emitter {
             headers.push(headers::TYPE, &[event.preset.as_bytes(), b".", event.event_type.as_bytes()]);
         }
         if let Some(occurred_at) = event.occurred_at_ms {
-            headers.text(headers::TIME, &time::rfc3339(occurred_at));
+            headers.time(headers::TIME, occurred_at);
         }
         headers.push(headers::SUBJECT, &[partition::subject(input.key)]);
         if !event.content_type.is_empty() {
@@ -147,7 +153,7 @@ impl Emitter {
         }
         headers::idempotency_key(event.source, event.event_id, &mut self.text);
         headers.text(headers::IDEMPOTENCY_KEY, &self.text);
-        headers.text(headers::RECEIVED_TIME, &time::rfc3339(input.timestamp));
+        headers.time(headers::RECEIVED_TIME, input.timestamp);
         headers.text(headers::ASSURANCE, assurance(event.assurance));
         headers.text(headers::ATTEMPT, "1");
         headers.text(headers::ORIGIN, "live");
@@ -244,11 +250,30 @@ pub fn dead_id(partition: i32, dead: DeadRef) -> String {
 }
 
 fn stamp_with(headers: &mut Headers, input: &Input<'_>, stamp: Stamp) {
-    headers.text(headers::WEIR_SRC, &format!("{}:{}", input.partition, input.offset));
+    // Neither is ever negative.
+    push_digits(&mut headers.bytes, u64::from(input.partition.unsigned_abs()));
+    headers.bytes.push(b':');
+    push_digits(&mut headers.bytes, input.offset.unsigned_abs());
+    headers.names.push((headers::WEIR_SRC, headers.bytes.len()));
     if let Some(seq) = stamp.seq {
         headers.number(headers::WEIR_SEQ, seq);
     }
     headers.number(headers::WEIR_TXN, stamp.txn);
+}
+
+fn push_digits(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        at -= 1;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
 }
 
 fn assurance(level: u8) -> &'static str {
@@ -257,5 +282,19 @@ fn assurance(level: u8) -> &'static str {
         1 => "a1",
         2 => "a2",
         _ => "a3",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_print_as_they_do_everywhere() {
+        for number in [0, 9, 10, 1234567890, u64::MAX] {
+            let mut out = Vec::new();
+            push_digits(&mut out, number);
+            assert_eq!(String::from_utf8_lossy(&out), number.to_string());
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Handler for JsonSchema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schemas::verified_event::{EventKind, StaleMode};
+    use schemas::verified_event::{EventKind, HttpHeaders, StaleMode};
 
     fn event(body: &[u8]) -> VerifiedEvent<'_> {
         VerifiedEvent {
@@ -74,7 +74,7 @@ mod tests {
             assurance: 3,
             schema: None,
             defect: None,
-            http_headers: Vec::new(),
+            http_headers: HttpHeaders::default(),
             body,
         }
     }

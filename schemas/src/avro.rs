@@ -100,18 +100,18 @@ impl<'a> Reader<'a> {
         if self.present(what)? { self.long(what).map(Some) } else { Ok(None) }
     }
 
-    /// An array's blocks, each item read by `item`. The count of a block is bounded by the bytes that are left:
-    /// every item of ours takes at least one.
-    pub(crate) fn array<T>(
+    /// An array's blocks, each item read by `item`; the bytes they stand in. The count of a block is bounded by the
+    /// bytes that are left: every item of ours takes at least one.
+    pub(crate) fn items(
         &mut self,
         what: &'static str,
-        mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<Vec<T>, DecodeError> {
-        let mut items = Vec::new();
+        mut item: impl FnMut(&mut Self) -> Result<(), DecodeError>,
+    ) -> Result<&'a [u8], DecodeError> {
+        let all = self.rest;
         loop {
             let mut count = self.long(what)?;
             if count == 0 {
-                return Ok(items);
+                return Ok(all.get(..all.len() - self.rest.len()).unwrap_or_default());
             }
             if count < 0 {
                 self.long(what)?;
@@ -121,9 +121,28 @@ impl<'a> Reader<'a> {
                 return Err(DecodeError::Malformed(what));
             }
             for _ in 0..count {
-                items.push(item(self)?);
+                item(self)?;
             }
         }
+    }
+
+    /// An array's items.
+    pub(crate) fn array<T>(
+        &mut self,
+        what: &'static str,
+        mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let mut items = Vec::new();
+        self.items(what, |reader| {
+            items.push(item(reader)?);
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    /// Reads on in bytes that [`Reader::items`] returned.
+    pub(crate) fn inside(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
     }
 
     pub(crate) fn finish(self) -> Result<(), DecodeError> {

@@ -1,6 +1,6 @@
 //! The record of `verified-events`: one authentic event with the policy that decides about it.
 //!
-//! Decoding borrows from the record and allocates only for the list of HTTP headers, which the hot path skips.
+//! Decoding borrows from the record and allocates nothing.
 //! `avro/verified_event.avsc` is the published shape; the contract tests hold this file to it.
 
 use crate::avro::{DecodeError, Reader, Writer};
@@ -70,7 +70,7 @@ pub struct VerifiedEvent<'a> {
     /// Reason code of what could not be understood.
     pub defect: Option<&'a str>,
     /// Request headers kept for inspection.
-    pub http_headers: Vec<(&'a str, &'a [u8])>,
+    pub http_headers: HttpHeaders<'a>,
     /// The provider's bytes.
     pub body: &'a [u8],
 }
@@ -106,7 +106,8 @@ impl<'a> VerifiedEvent<'a> {
         writer.long(i64::from(self.assurance));
         writer.optional_string(self.schema);
         writer.optional_string(self.defect);
-        writer.array(&self.http_headers, |writer, (name, value)| {
+        let http_headers: Vec<_> = self.http_headers.iter().collect();
+        writer.array(&http_headers, |writer, (name, value)| {
             writer.string(name);
             writer.bytes(value);
         });
@@ -134,13 +135,51 @@ impl<'a> VerifiedEvent<'a> {
             assurance: assurance(reader.long("assurance")?)?,
             schema: reader.optional_string("schema")?,
             defect: reader.optional_string("defect")?,
-            http_headers: reader
-                .array("http_headers", |item| Ok((item.string("header name")?, item.bytes("header value")?)))?,
+            http_headers: HttpHeaders::Encoded(reader.items("http_headers", |item| http_header(item).map(drop))?),
             body: reader.bytes("body")?,
         };
         reader.finish()?;
         Ok(event)
     }
+}
+
+/// Request headers: listed to be written, or encoded as they were read. Almost nobody looks at them, so reading a
+/// record checks them and leaves them where they are.
+#[derive(Debug, Clone)]
+pub enum HttpHeaders<'a> {
+    /// Name and value of each.
+    Listed(Vec<(&'a str, &'a [u8])>),
+    /// Bytes that were checked.
+    Encoded(&'a [u8]),
+}
+
+impl<'a> HttpHeaders<'a> {
+    /// Name and value of each header, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let list = match self {
+            Self::Listed(list) => list.clone(),
+            Self::Encoded(bytes) => Reader::inside(bytes).array("http_headers", http_header).unwrap_or_default(),
+        };
+        list.into_iter()
+    }
+}
+
+impl Default for HttpHeaders<'_> {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+impl PartialEq for HttpHeaders<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for HttpHeaders<'_> {}
+
+fn http_header<'a>(item: &mut Reader<'a>) -> Result<(&'a str, &'a [u8]), DecodeError> {
+    Ok((item.string("header name")?, item.bytes("header value")?))
 }
 
 fn stale_mode(branch: i64) -> Result<StaleMode, DecodeError> {

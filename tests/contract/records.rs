@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use apache_avro::types::Value;
 use apache_avro::{GenericSingleObjectReader, GenericSingleObjectWriter, Schema};
 use schemas::dead_event::{self, DeadEvent, Failure};
-use schemas::verified_event::{EventKind, StaleMode, VerifiedEvent};
+use schemas::verified_event::{EventKind, HttpHeaders, StaleMode, VerifiedEvent};
 
 const VERIFIED_SCHEMA: &str = include_str!("../../schemas/avro/verified_event.avsc");
 const DEAD_SCHEMA: &str = include_str!("../../schemas/avro/dead_event.avsc");
@@ -33,7 +33,7 @@ fn verified() -> VerifiedEvent<'static> {
         assurance: 3,
         schema: Some("schemas/größe.json"),
         defect: None,
-        http_headers: vec![("user-agent", b"Stripe/1.0"), ("x-odd", &[0xff, 0x00])],
+        http_headers: HttpHeaders::Listed(vec![("user-agent", b"Stripe/1.0"), ("x-odd", &[0xff, 0x00])]),
         body: b"{\"id\":\"evt_1\"}\n",
     }
 }
@@ -51,7 +51,7 @@ fn bare() -> VerifiedEvent<'static> {
         content_type: "",
         schema: None,
         defect: Some("invalid_json"),
-        http_headers: Vec::new(),
+        http_headers: HttpHeaders::default(),
         body: &[],
         ..verified()
     }

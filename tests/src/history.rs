@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use schemas::identity::{self, Hash128};
 use schemas::partition;
-use schemas::verified_event::{EventKind, StaleMode, VerifiedEvent};
+use schemas::verified_event::{EventKind, HttpHeaders, StaleMode, VerifiedEvent};
 
 /// Partitions of the input in the model.
 pub const PARTITIONS: i32 = 2;
@@ -130,7 +130,7 @@ fn record(random: &mut impl Rng, time: i64, variety: Variety) -> Verified {
         assurance: 3,
         schema: None,
         defect: random.random_ratio(1, 20).then_some("no_identity"),
-        http_headers: Vec::new(),
+        http_headers: HttpHeaders::default(),
         body: b"{}",
     }
     .encode(&mut value);

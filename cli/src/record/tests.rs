@@ -3,7 +3,7 @@
 use rdkafka::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 use schemas::dead_event::Failure;
-use schemas::verified_event::{EventKind, StaleMode};
+use schemas::verified_event::{EventKind, HttpHeaders, StaleMode};
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn verified<'a>(body: &'a [u8], defect: Option<&'a str>) -> VerifiedEvent<'a> {
         assurance: 2,
         schema: None,
         defect,
-        http_headers: Vec::new(),
+        http_headers: HttpHeaders::default(),
         body,
     }
 }

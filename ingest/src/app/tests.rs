@@ -98,7 +98,7 @@ async fn an_authentic_event_is_one_record_with_everything_a_decision_needs() {
     assert_eq!((event.defect, event.schema), (None, None));
     assert!((before..=now_ms()).contains(&event.received_at_ms));
     assert!(event.signed_at_ms.is_some_and(|ms| ms <= now_ms()));
-    assert!(event.http_headers.iter().any(|(name, _)| *name == "stripe-signature"));
+    assert!(event.http_headers.iter().any(|(name, _)| name == "stripe-signature"));
     assert!(event.http_headers.iter().all(|(_, value)| !value.ends_with(b"hush")));
 }
 

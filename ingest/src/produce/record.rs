@@ -59,7 +59,7 @@ pub fn record(
         assurance: source.assurance,
         schema: source.schema.as_deref(),
         defect: envelope.defect.map(|reason| reason.as_str()),
-        http_headers,
+        http_headers: schemas::verified_event::HttpHeaders::Listed(http_headers),
         body,
     }
     .encode(&mut value);
