@@ -34,6 +34,8 @@ use crate::worker::{Observer, Worker};
 /// Pause after a fault; it doubles up to the largest while faults follow each other.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Committed changes that wait in memory for the stores, in all workers together: about 30 MiB.
+const KEPT: usize = 256 * 1024;
 /// How often what is missing at start is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a worker asks whether the group still counts it as a member.
@@ -170,11 +172,13 @@ async fn work(
     shutdown: &Shutdown,
 ) -> Result<Exit, Failure> {
     let mut workers = JoinSet::new();
+    let stores = RocksStores::new(config.processor.state_dir.clone());
     for number in 0..config.processor.workers {
         let one = One {
             number,
             config: Arc::clone(config),
             handlers: Arc::clone(handlers),
+            stores: stores.clone(),
             status: Arc::clone(status),
             shutdown: shutdown.clone(),
         };
@@ -223,6 +227,7 @@ struct One {
     number: u16,
     config: Arc<Config>,
     handlers: Arc<Handlers>,
+    stores: RocksStores,
     status: Arc<Status>,
     shutdown: Shutdown,
 }
@@ -257,8 +262,8 @@ impl One {
             }
         };
         pause.reset();
-        let stores = RocksStores::new(self.config.processor.state_dir.clone());
-        let mut worker = worker(log, stores, reporter.clone(), &self.config, self.handlers, self.number);
+        let mut worker =
+            worker(log, self.stores, reporter.clone(), &self.config, self.handlers, bounds(&self.config), self.number);
         let mut asked = Instant::now().checked_sub(MEMBERSHIP).unwrap_or_else(Instant::now);
         loop {
             if asked.elapsed() >= MEMBERSHIP {
@@ -283,23 +288,29 @@ impl One {
     }
 }
 
-/// A worker over its log and stores, as the configuration describes it.
+/// How much a worker may take at a time, and hold, as the configuration describes it.
+pub fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        events: config.processor.batch_events,
+        bytes: config.processor.batch_bytes,
+        wait_ms: u64::try_from(config.processor.commit_interval.as_millis()).unwrap_or(u64::MAX),
+        kept: KEPT / usize::from(config.processor.workers.max(1)),
+    }
+}
+
+/// A worker over its log and stores.
 pub fn worker<L: Log, S: Stores, O: Observer>(
     log: L,
     stores: S,
     observer: O,
     config: &Config,
     handlers: Arc<Handlers>,
+    bounds: Bounds,
     number: u16,
 ) -> Worker<L, S, O> {
     let clean_partitions = log.clean_partitions();
     debug_assert!(partition::is_valid_partition_count(clean_partitions));
     let shared = Shared { handlers, input_topic: config.topics.name(&Topic::Verified), clean_partitions };
-    let bounds = Bounds {
-        events: config.processor.batch_events,
-        bytes: config.processor.batch_bytes,
-        wait_ms: u64::try_from(config.processor.commit_interval.as_millis()).unwrap_or(u64::MAX),
-    };
     Worker::new(log, stores, observer, shared, bounds, clients::member(config, number))
 }
 

@@ -24,6 +24,12 @@ struct Slot {
 }
 
 impl Batch {
+    /// Reserves memory for so many bytes, which is touched only when records come: growing would copy and hold
+    /// what is there twice.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), records: Vec::new() }
+    }
+
     /// Copies a record in. Headers are kept only for records that may turn out to be undecodable.
     pub fn push<'a>(&mut self, input: &Input<'_>, headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) {
         let start = self.bytes.len();

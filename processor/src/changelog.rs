@@ -5,7 +5,8 @@
 //! DELTA   = lineage txn part last_part | base next seq stream_time | sources | entries
 //! BARRIER = lineage txn found nonce | owner
 //! ```
-//! Values are absolute, so applying a DELTA twice is harmless. A BARRIER says which transaction it found: DELTAs
+//! A DELTA that is a snapshot holds every tally and not only those that changed: state that outlives the windows, and
+//! with them the changelog's retention. Values are absolute, so applying a DELTA twice is harmless. A BARRIER says which transaction it found: DELTAs
 //! before it in the log with a greater number never happened. Restore trusts only what follows from that.
 
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub struct Delta {
     pub part: u32,
     /// Whether it is the last part.
     pub is_last: bool,
+    /// Whether it holds everything that outlives the windows.
+    pub is_snapshot: bool,
     /// First input offset of the transaction.
     pub base: i64,
     /// Next input offset after it.
@@ -123,7 +126,7 @@ impl DeltaHead<'_> {
         put_u64(out, delta.lineage);
         put_u64(out, delta.txn);
         put_u64(out, u64::from(self.part));
-        out.push(u8::from(self.is_last));
+        out.push(u8::from(self.is_last) | u8::from(delta.is_snapshot) << 1);
         put_i64(out, delta.base);
         put_i64(out, delta.next);
         put_u64(out, delta.seq);
@@ -217,11 +220,15 @@ pub fn decode(bytes: &[u8]) -> Result<Record, ChangelogError> {
 }
 
 fn decode_delta(fields: &mut Fields<'_>) -> Result<Delta, Malformed> {
+    let (lineage, txn) = (fields.u64()?, fields.u64()?);
+    let part = u32::try_from(fields.u64()?).map_err(|_| Malformed)?;
+    let flags = fields.u8()?;
     let mut delta = Delta {
-        lineage: fields.u64()?,
-        txn: fields.u64()?,
-        part: u32::try_from(fields.u64()?).map_err(|_| Malformed)?,
-        is_last: fields.u8()? != 0,
+        lineage,
+        txn,
+        part,
+        is_last: flags & 1 != 0,
+        is_snapshot: flags & 2 != 0,
         base: fields.i64()?,
         next: fields.i64()?,
         seq: fields.u64()?,
@@ -306,6 +313,7 @@ mod tests {
             txn: 3,
             part: 0,
             is_last: true,
+            is_snapshot: true,
             base: 10,
             next: 20,
             seq: 7,

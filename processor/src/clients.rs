@@ -77,7 +77,7 @@ fn producer(config: &Config, worker: u16, timeout: Duration) -> ClientConfig {
         .set("socket.timeout.ms", ms(inner))
         .set("enable.idempotence", "true")
         // Records come in bursts, so batches form by themselves; waiting would only delay the last one.
-        .set("linger.ms", "0")
+        .set("linger.ms", "10")
         .set("compression.type", "lz4")
         // The next transaction often meets the end of the one before: ask again soon.
         .set("retry.backoff.ms", "5")

@@ -24,6 +24,9 @@ use crate::log::{Acks, Fault};
 
 const WARM_UP: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(1);
+/// Between two looks for delivery reports, and how many are served at a look.
+const NAP: Duration = Duration::from_micros(500);
+const REPORTS: usize = 64;
 
 /// Full names of the topics a transaction writes to.
 #[derive(Debug, Clone)]
@@ -58,15 +61,46 @@ const OUTS: [Out; 5] = [Out::Clean, Out::Stale, Out::Dead, Out::Resolutions, Out
 /// What the producer's callbacks write down.
 #[derive(Default)]
 pub(crate) struct Signals {
-    /// The connection misbehaved since the last `begin`.
+    /// The connection misbehaved since the producer was made.
     is_tainted: AtomicBool,
     delivered: Mutex<Delivered>,
 }
 
 #[derive(Default)]
 struct Delivered {
-    acks: Acks,
+    /// Greatest offset of each partition, by topic.
+    last: [Vec<i64>; OUTS.len()],
     failure: Option<String>,
+}
+
+impl Delivered {
+    fn note(&mut self, out: usize, partition: i32, offset: i64) {
+        match (self.last.get_mut(out), usize::try_from(partition)) {
+            (Some(last), Ok(partition)) => {
+                if last.len() <= partition {
+                    last.resize(partition + 1, -1);
+                }
+                if let Some(last) = last.get_mut(partition) {
+                    *last = (*last).max(offset);
+                }
+            }
+            (Some(_), Err(_)) | (None, _) => {
+                self.failure = Some("a delivery report for no partition of ours".to_owned());
+            }
+        }
+    }
+
+    fn take_acks(&mut self) -> Acks {
+        let mut acks = Acks::new();
+        for (out, last) in OUTS.into_iter().zip(&mut self.last) {
+            for (partition, offset) in (0..).zip(last.drain(..)) {
+                if offset >= 0 {
+                    acks.insert((out, partition), offset);
+                }
+            }
+        }
+        acks
+    }
 }
 
 struct TransactionContext(Arc<Signals>);
@@ -92,13 +126,9 @@ impl ProducerContext for TransactionContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, out: usize) {
         let mut delivered = self.0.delivered.lock().unwrap_or_else(PoisonError::into_inner);
-        match (result, OUTS.get(out)) {
-            (Ok(message), Some(out)) => {
-                let last = delivered.acks.entry((*out, message.partition())).or_insert(-1);
-                *last = (*last).max(message.offset());
-            }
-            (Err((error, _)), _) => delivered.failure = Some(error.to_string()),
-            (Ok(_), None) => delivered.failure = Some("a delivery report for no topic of ours".to_owned()),
+        match result {
+            Ok(message) => delivered.note(out, message.partition(), message.offset()),
+            Err((error, _)) => delivered.failure = Some(error.to_string()),
         }
     }
 }
@@ -111,12 +141,14 @@ pub(crate) struct Transactions {
     signals: Arc<Signals>,
     producer: Option<BaseProducer<TransactionContext>>,
     membership: Option<ConsumerGroupMetadata>,
+    /// When the open transaction began: the time of its records.
+    began_ms: i64,
 }
 
 impl Transactions {
     /// Prepares, without connecting. `timeout` is the transaction timeout in `config`.
     pub(crate) fn new(config: ClientConfig, topics: OutTopics, timeout: Duration) -> Self {
-        Self { config, topics, timeout, signals: Arc::default(), producer: None, membership: None }
+        Self { config, topics, timeout, signals: Arc::default(), producer: None, membership: None, began_ms: 0 }
     }
 
     /// Names of the topics.
@@ -136,9 +168,16 @@ impl Transactions {
         config.set("debug", "broker").set_log_level(RDKafkaLogLevel::Debug);
         let producer =
             BaseProducer::from_config_and_context(&config, context).map_err(|error| unsure(doing, &error))?;
-        // With a connection up the next call takes milliseconds instead of half a second.
-        producer.client().fetch_metadata(Some(&self.topics.clean), WARM_UP).map_err(|error| unsure(doing, &error))?;
+        // The first answer retires the bootstrap connection, the second one needs the real one to be up. With it
+        // the next call takes 5 ms; without, half a second.
+        for _ in 0..2 {
+            let topic = Some(self.topics.clean.as_str());
+            producer.client().fetch_metadata(topic, WARM_UP).map_err(|error| unsure(doing, &error))?;
+        }
         producer.init_transactions(self.timeout * 2).map_err(|error| unsure(doing, &error))?;
+        // Connections come and go while a client starts, which harms no transaction.
+        producer.poll(POLL);
+        self.signals.is_tainted.store(false, Ordering::Release);
         self.producer = Some(producer);
         Ok(())
     }
@@ -153,9 +192,14 @@ impl Transactions {
         if group::membership(consumer).as_ref() != Some(&before) {
             return Err(detail("the membership changed meanwhile"));
         }
+        // Trouble since the last commit was looked at.
+        self.producer()?.poll(POLL);
+        if self.signals.is_tainted.load(Ordering::Acquire) {
+            self.recycle()?;
+        }
         self.membership = Some(membership);
-        self.signals.is_tainted.store(false, Ordering::Release);
         *self.signals.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
+        self.began_ms = runtime::clock::now_ms();
         self.producer()?.begin_transaction().map_err(|error| unsure(doing, &error))
     }
 
@@ -169,6 +213,7 @@ impl Transactions {
         }
         let mut next = BaseRecord::<[u8], [u8], usize>::with_opaque_to(self.topics.name(record.out), opaque)
             .partition(record.partition)
+            .timestamp(self.began_ms)
             .payload(record.value)
             .headers(headers);
         if let Some(key) = record.key {
@@ -186,16 +231,20 @@ impl Transactions {
         }
     }
 
-    /// Waits for every delivery report. Polling in small steps avoids the 100 ms quantum of the client's own flush.
+    /// Waits for every delivery report. The client's own flush waits in steps of 100 ms, and a poll of a millisecond
+    /// or less never sleeps but spins, on a processor that the client's threads and the brokers could use.
     pub(crate) fn settle(&self) -> Result<Acks, Fault> {
         let producer = self.producer()?;
         while producer.in_flight_count() > 0 {
-            producer.poll(POLL);
+            for _ in 0..REPORTS {
+                producer.poll(Duration::ZERO);
+            }
+            std::thread::park_timeout(NAP);
         }
         let mut delivered = self.signals.delivered.lock().unwrap_or_else(PoisonError::into_inner);
         match delivered.failure.take() {
             Some(detail) => Err(Fault::Unsure { doing: "deliver a record", detail }),
-            None => Ok(std::mem::take(&mut delivered.acks)),
+            None => Ok(delivered.take_acks()),
         }
     }
 

@@ -74,7 +74,10 @@ impl Log for KafkaLog {
     }
 
     fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault> {
-        self.group.run(partition, next).map_err(|error| unsure("let records flow", &error))
+        self.reader
+            .rest()
+            .and_then(|()| self.group.run(partition, next))
+            .map_err(|error| unsure("let records flow", &error))
     }
 
     fn pause(&mut self, partition: i32) -> Result<(), Fault> {
@@ -82,7 +85,10 @@ impl Log for KafkaLog {
     }
 
     fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
-        self.reader.positions(&self.input, partitions).map_err(|error| unsure("read committed offsets", &error))
+        let doing = "read committed offsets";
+        // Someone may have added partitions since we connected.
+        self.input_partitions = self.reader.partitions(&self.input).map_err(|error| unsure(doing, &error))?;
+        self.reader.positions(&self.input, partitions).map_err(|error| unsure(doing, &error))
     }
 
     fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault> {

@@ -38,7 +38,7 @@ pub struct Polled {
     pub assigned: Vec<i32>,
 }
 
-/// How much a collection may take.
+/// How much a worker may take at a time, and hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Most records.
@@ -47,6 +47,8 @@ pub struct Bounds {
     pub bytes: usize,
     /// Longest time, in milliseconds.
     pub wait_ms: u64,
+    /// Most committed changes that wait in memory for the stores, in all partitions together.
+    pub kept: usize,
 }
 
 /// A committed offset with its metadata.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::varint::{Fields, Malformed, put_i64, put_u64};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The longest metadata a broker takes by default is 4096 bytes; ours stays below this.
 pub const METADATA_BYTES_MAX: usize = 3500;
@@ -25,12 +25,18 @@ pub struct Position {
     pub lineage: u64,
     /// Number of the last transaction that touched the partition.
     pub txn: u64,
+    /// Number of the last one that wrote a DELTA.
+    pub delta_txn: u64,
     /// Last `weir-seq` given to `clean-events`.
     pub seq: u64,
     /// Greatest append time read so far.
     pub stream_time: i64,
     /// Where restore may begin if no local state exists any more than this says.
     pub changelog_next: i64,
+    /// Partitions of `verified-events` when the history began. With another number, keys are elsewhere.
+    pub partitions: u32,
+    /// Wall clock at the last snapshot in the changelog.
+    pub snapshot_ms: i64,
     /// First offset of each output partition that may hold effects later than this position.
     pub hints: Hints,
 }
@@ -66,9 +72,12 @@ impl Position {
         let mut out = vec![VERSION];
         put_u64(&mut out, self.lineage);
         put_u64(&mut out, self.txn);
+        put_u64(&mut out, self.txn.saturating_sub(self.delta_txn));
         put_u64(&mut out, self.seq);
         put_i64(&mut out, self.stream_time);
         put_i64(&mut out, self.changelog_next);
+        put_u64(&mut out, u64::from(self.partitions));
+        put_i64(&mut out, self.snapshot_ms);
         for hints in [&self.hints.clean, &self.hints.stale, &self.hints.dead] {
             put_u64(&mut out, hints.len() as u64);
             for (partition, offset) in hints {
@@ -87,13 +96,17 @@ impl Position {
         if version != VERSION {
             return Err(MetadataError::Version(version));
         }
+        let (lineage, txn) = (fields.u64()?, fields.u64()?);
         Ok(Self {
             next,
-            lineage: fields.u64()?,
-            txn: fields.u64()?,
+            lineage,
+            txn,
+            delta_txn: txn.saturating_sub(fields.u64()?),
             seq: fields.u64()?,
             stream_time: fields.i64()?,
             changelog_next: fields.i64()?,
+            partitions: u32::try_from(fields.u64()?).map_err(|_| Malformed)?,
+            snapshot_ms: fields.i64()?,
             hints: Hints { clean: hints(&mut fields)?, stale: hints(&mut fields)?, dead: hints(&mut fields)? },
         })
     }
@@ -118,9 +131,12 @@ mod tests {
             next: 42,
             lineage: u64::MAX,
             txn: 7,
+            delta_txn: 6,
             seq: 5,
             stream_time: 1_700_000_000_000,
             changelog_next: 99,
+            partitions: 16,
+            snapshot_ms: 1_700_000_000_500,
             hints: Hints { clean: [(0, 10), (16, 3)].into(), stale: BTreeMap::new(), dead: [(3, 0)].into() },
         };
         let text = position.metadata();
@@ -132,7 +148,7 @@ mod tests {
     fn foreign_metadata_is_refused() {
         assert_eq!(Position::parse(0, "not base64!"), Err(MetadataError::NotBase64));
         assert_eq!(Position::parse(0, "CQ"), Err(MetadataError::Version(9)));
-        assert_eq!(Position::parse(0, "AQ"), Err(MetadataError::Malformed(Malformed)));
+        assert_eq!(Position::parse(0, "Ag"), Err(MetadataError::Malformed(Malformed)));
     }
 
     #[test]

@@ -124,14 +124,19 @@ impl Reader {
                 break;
             }
         }
+        self.at = Some((topic.to_owned(), partition, next));
         if is_end {
-            // Nobody reads on: an assigned partition would be fetched for ever.
-            self.committed.unassign()?;
-            self.at = None;
-        } else {
-            self.at = Some((topic.to_owned(), partition, next));
+            self.rest()?;
         }
         Ok(Scanned { next, is_end })
+    }
+
+    /// Nobody reads on: a partition that stays assigned would be fetched for ever.
+    pub(crate) fn rest(&mut self) -> KafkaResult<()> {
+        match self.at.take() {
+            Some(_) => self.committed.unassign(),
+            None => Ok(()),
+        }
     }
 
     fn stand_at(&mut self, topic: &str, partition: i32, from: i64) -> KafkaResult<()> {

@@ -39,6 +39,9 @@ pub enum RestoreError {
         /// Where the group is.
         committed: i64,
     },
+    /// Retention removed the beginning of the changelog, and what is left holds no snapshot.
+    #[error("the beginning of the changelog is gone, and what is left holds no snapshot of the tallies")]
+    NoSnapshot,
 }
 
 /// The restore of one partition.
@@ -54,6 +57,8 @@ pub struct Restore {
     next: i64,
     torn: u64,
     voids: Vec<Void>,
+    /// The changelog's beginning is gone, there is no store, and no snapshot has been seen yet.
+    lacks_snapshot: bool,
 }
 
 /// What a BARRIER says of the DELTAs before it: those with a greater number never happened.
@@ -80,7 +85,13 @@ impl Restore {
             next: from,
             torn: 0,
             voids,
+            lacks_snapshot: false,
         }
+    }
+
+    /// There is nothing to begin with but a changelog whose beginning is gone: a snapshot must stand in for it.
+    pub fn require_snapshot(&mut self) {
+        self.lacks_snapshot = true;
     }
 
     /// Where reading goes on.
@@ -142,6 +153,7 @@ impl Restore {
             self.ready.entries.extend(delta.changes.entries);
             self.ready.tallies.overwrite(&delta.changes.tallies);
             self.cursor.source_classes.extend(delta.changes.source_classes);
+            self.lacks_snapshot &= !(delta.is_snapshot && delta.part == 0);
         }
     }
 
@@ -159,6 +171,9 @@ impl Restore {
 
     /// Checks, after our own barrier, that the state reaches the committed position.
     pub fn finish(&self) -> Result<(), RestoreError> {
+        if self.lacks_snapshot {
+            return Err(RestoreError::NoSnapshot);
+        }
         if self.cursor.txn != 0 && self.cursor.next != self.committed_next {
             return Err(RestoreError::Incomplete { restored: self.cursor.next, committed: self.committed_next });
         }
@@ -254,6 +269,24 @@ mod tests {
         let log = [delta(2, 10), barrier(4, 3, 99)];
         let (_, _, complete) = restored(3, 20, &log);
         assert_eq!(complete, Err(RestoreError::Incomplete { restored: 10, committed: 20 }));
+    }
+
+    #[test]
+    fn a_changelog_without_its_beginning_needs_a_snapshot() {
+        let position = Position { lineage: 1, txn: 3, next: 20, ..Position::default() };
+        let with_snapshot = |is_snapshot: bool| {
+            let whole = Delta { lineage: 1, txn: 2, is_last: true, is_snapshot, next: 10, ..Delta::default() };
+            let mut bytes = Vec::new();
+            encode_delta(&whole, |record| Ok::<(), ()>(bytes = record.to_vec())).expect("collecting cannot fail");
+            let mut restore = Restore::new(&position, 99, Cursor::default(), 7, Vec::new());
+            restore.require_snapshot();
+            for (offset, value) in (7..).zip([bytes, delta(3, 20), barrier(4, 3, 99)]) {
+                restore.feed(offset, &value).expect("readable");
+            }
+            restore.finish()
+        };
+        assert_eq!(with_snapshot(true), Ok(()));
+        assert_eq!(with_snapshot(false), Err(RestoreError::NoSnapshot));
     }
 
     #[test]

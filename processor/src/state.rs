@@ -4,6 +4,7 @@
 //! atomic write with the cursor after the commit is known, and can always be rebuilt from the changelog.
 //! Only the task that owns the partition touches its store.
 
+pub mod filter;
 pub mod keys;
 pub mod overlay;
 pub mod rocks;
@@ -139,6 +140,10 @@ pub trait Store {
     fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError>;
     /// Applies a transaction and its cursor in one atomic write, and removes the buckets that fell out of `cursor`.
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError>;
+    /// Works a little on what makes look-ups fast. `true`: there is more to do.
+    fn index(&mut self) -> Result<bool, StateError> {
+        Ok(false)
+    }
 }
 
 /// Where stores come from.

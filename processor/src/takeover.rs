@@ -52,6 +52,18 @@ pub enum Lost {
         /// Where it ends.
         high: i64,
     },
+    /// The topic has another number of partitions than the state was built for: keys are elsewhere now.
+    #[error(
+        "the state was built for {built_for} partitions of verified-events, but the topic has {found}: records of \
+         one resource would be in two partitions. Stop everything; to go on with {found}, begin with new topics and a \
+         new group, or recreate verified-events with {built_for} partitions"
+    )]
+    Partitions {
+        /// How many there were.
+        built_for: u32,
+        /// How many there are.
+        found: u32,
+    },
     /// The metadata of the committed offset is not ours.
     #[error("the offset committed for partition {partition} was not written by weir: {source}")]
     Metadata {
@@ -121,6 +133,7 @@ impl<S: Store> Takeover<S> {
 
     fn look<L: Log>(log: &mut L, partition: i32, stored: Option<Stored>) -> Result<Result<Self, Lost>, Fault> {
         let ends = log.input_ends(partition)?;
+        let partitions = log.input_partitions().unsigned_abs();
         let found = match stored {
             Some(stored) => match Position::parse(stored.next, &stored.metadata) {
                 Ok(position) => position,
@@ -131,6 +144,9 @@ impl<S: Store> Takeover<S> {
                 Err(lost) => return Ok(Err(lost)),
             },
         };
+        if found.partitions != partitions {
+            return Ok(Err(Lost::Partitions { built_for: found.partitions, found: partitions }));
+        }
         if found.next < ends.start || found.next > ends.high {
             let Ends { start, high, .. } = ends;
             return Ok(Err(Lost::OutOfRange { partition, next: found.next, start, high }));
@@ -236,7 +252,9 @@ impl<S: Store> Takeover<S> {
         let is_usable = |cursor: &Cursor| {
             cursor.lineage == self.found.lineage
                 && cursor.txn <= self.found.txn
-                && (ends.start..=ends.high).contains(&cursor.changelog_next)
+                && cursor.changelog_next <= ends.high
+                // What retention removed from the changelog, the store has.
+                && (cursor.changelog_next >= ends.start || cursor.txn >= self.found.delta_txn)
         };
         let (cursor, store) = match opened {
             Ok((Some(cursor), store)) if is_usable(&cursor) => (cursor, store),
@@ -252,8 +270,12 @@ impl<S: Store> Takeover<S> {
             }
             Err(StateError::Broken { .. }) => self.anew(ends, stores)?,
         };
-        let from = cursor.changelog_next;
-        Ok((store, Restore::new(&self.found, self.nonce, cursor, from, self.voids.clone())))
+        let from = cursor.changelog_next.max(ends.start);
+        let mut restore = Restore::new(&self.found, self.nonce, cursor, from, self.voids.clone());
+        if self.opening == Opening::Rebuilt && ends.start > 0 {
+            restore.require_snapshot();
+        }
+        Ok((store, restore))
     }
 
     fn anew<T: Stores<Store = S>>(&mut self, ends: Ends, stores: &mut T) -> Result<(Cursor, S), StateError> {
@@ -266,21 +288,16 @@ impl<S: Store> Takeover<S> {
     /// Finds the effects of torn transactions and turns the takeover into a task. Also says how many DELTAs and
     /// effects were torn.
     pub fn finish<L: Log>(mut self, log: &mut L) -> Result<Result<(Task<S>, u64), StateError>, Fault> {
-        let Some((mut store, mut restore)) = self.restoring.take() else {
+        let Some((store, mut restore)) = self.restoring.take() else {
             let detail = "the state is not restored".to_owned();
             return Err(Fault::Unsure { doing: "start a partition", detail });
         };
         let effects = reconcile(log, self.partition, &mut self.position)?;
         let torn = restore.torn() + effects.places.len() as u64;
-        let (changes, mut cursor) = restore.take_ready();
-        cursor.txn = self.position.txn;
-        cursor.next = self.position.next;
-        cursor.seq = self.position.seq;
-        cursor.stream_time = self.position.stream_time;
+        // What is left of the restore waits for the store as if it had just been committed.
+        let (changes, cursor) = restore.take_ready();
         self.position.changelog_next = self.position.changelog_next.max(cursor.changelog_next);
-        let task = store
-            .apply(&changes, &cursor)
-            .and_then(|()| Task::new(self.partition, self.position, store, cursor, effects));
+        let task = Task::new(self.partition, self.position, store, cursor, changes, effects, log.now_ms());
         Ok(task.map(|task| (task, torn)))
     }
 }
@@ -308,10 +325,11 @@ fn slice<L: Log, S: Store>(
     if let Some(error) = failed {
         return Ok(Err(error.into()));
     }
+    if restore.ready_len() < APPLY_ENTRIES {
+        return Ok(Ok(is_done));
+    }
     let (changes, cursor) = restore.take_ready();
-    let is_empty = changes.entries.is_empty() && changes.tallies.0.is_empty();
-    let applied = if is_empty { Ok(()) } else { store.apply(&changes, &cursor) };
-    Ok(applied.map(|()| is_done).map_err(TakeoverError::from))
+    Ok(store.apply(&changes, &cursor).map(|()| is_done).map_err(TakeoverError::from))
 }
 
 /// The position of a partition that nobody ever worked on, or why that can't be.
@@ -332,8 +350,19 @@ fn first_start<L: Log>(log: &mut L, partition: i32, input: Ends) -> Result<Resul
     if let Some(offset) = record {
         return Ok(lost(format!("its changelog has a record at {offset}"), "state-changelog"));
     }
-    let mut position =
-        Position { next: input.start, lineage: log.nonce(), hints: Hints::default(), ..Position::default() };
+    let mut position = Position {
+        next: input.start,
+        lineage: log.nonce(),
+        partitions: log.input_partitions().unsigned_abs(),
+        ..Position::default()
+    };
+    // A partition that was added later begins no history of its own.
+    for (_, stored) in log.positions(&[0])? {
+        let built_for = stored.and_then(|stored| Position::parse(stored.next, &stored.metadata).ok());
+        if let Some(built_for) = built_for.map(|first| first.partitions).filter(|count| *count != position.partitions) {
+            return Ok(Err(Lost::Partitions { built_for, found: position.partitions }));
+        }
+    }
     for (out, output) in outputs(log, partition) {
         let mut effect = None;
         let ends = log.ends(out, output)?;

@@ -13,12 +13,16 @@ use crate::emit::{Emitter, Out, Pass, Record, Stamp};
 use crate::log::{Acks, Fault};
 use crate::position::Position;
 use crate::state::overlay::{Overlay, Reader};
-use crate::state::{Cursor, StateError, Store};
+use crate::state::{Changes, Cursor, StateError, Store};
 use crate::step::handle::Handlers;
 use crate::step::{self, Decision, Input, Outcome, Undecided};
 
 /// A record's append time may be ahead of our clock by this much before its partition waits.
 pub const CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
+
+/// A snapshot of what outlives the windows is written this often, in milliseconds: a small part of the shortest
+/// retention that the changelog can have.
+const SNAPSHOT_MS: i64 = 6 * 60 * 60 * 1000;
 
 /// What every task of a worker shares.
 #[derive(Debug)]
@@ -83,18 +87,23 @@ pub struct Task<S> {
     overlay: Overlay,
     effects: Effects,
     counts: Vec<Count>,
+    /// The store failed and is not written again.
+    is_store_broken: bool,
 }
 
 impl<S: Store> Task<S> {
-    /// A task whose store has been restored and whose effects are known.
+    /// A task whose state has been restored: a store that goes as far as `cursor`, and what it lacks.
     pub fn new(
         partition: i32,
         position: Position,
         store: S,
         cursor: Cursor,
+        kept: Changes,
         effects: Effects,
+        now_ms: i64,
     ) -> Result<Self, StateError> {
-        let tallies = store.tallies()?;
+        let mut tallies = store.tallies()?;
+        tallies.overwrite(&kept.tallies);
         Ok(Self {
             partition,
             committed: position.clone(),
@@ -102,9 +111,10 @@ impl<S: Store> Task<S> {
             store,
             cursor,
             tallies,
-            overlay: Overlay::default(),
+            overlay: Overlay::new(kept, now_ms),
             effects,
             counts: Vec::new(),
+            is_store_broken: false,
         })
     }
 
@@ -241,29 +251,47 @@ impl<S: Store> Task<S> {
             }
             None => self.cursor.source_classes.get(source).copied().unwrap_or_default(),
         };
-        match self.overlay.changes.source_classes.get_mut(source) {
+        match self.overlay.open.source_classes.get_mut(source) {
             Some(known) => *known = mask,
             None => {
-                self.overlay.changes.source_classes.insert(source.to_owned(), mask);
+                self.overlay.open.source_classes.insert(source.to_owned(), mask);
             }
         }
     }
 
-    /// Whether the open transaction moved this partition.
+    /// Whether the open transaction has something of this partition.
     pub fn is_touched(&self) -> bool {
-        self.position.next != self.committed.next
+        self.position.next != self.committed.next || self.position.snapshot_ms != self.committed.snapshot_ms
     }
 
-    /// Sends what the state changes, one DELTA in as many records as its size asks for.
+    /// Whether a snapshot is due, records or not: the changelog of a partition without events grows old as well.
+    pub fn is_snapshot_due(&self, now_ms: i64) -> bool {
+        now_ms.saturating_sub(self.committed.snapshot_ms) >= SNAPSHOT_MS
+    }
+
+    /// Sends what the state changes, if it does, one DELTA in as many records as its size asks for.
     pub fn send_delta(
         &mut self,
+        now_ms: i64,
         emitter: &Emitter,
         send: &mut dyn FnMut(&Record<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        let is_snapshot = self.is_snapshot_due(now_ms);
+        if is_snapshot {
+            self.position.snapshot_ms = now_ms;
+            self.overlay.open.source_classes.clone_from(&self.cursor.source_classes);
+            for source in self.tallies.0.keys() {
+                self.overlay.open.source_classes.entry(source.clone()).or_default();
+            }
+        }
+        if !self.is_touched() {
+            return Ok(());
+        }
         self.position.txn = self.committed.txn + 1;
-        for source in self.overlay.changes.source_classes.keys() {
+        self.position.delta_txn = self.position.txn;
+        for source in self.overlay.open.source_classes.keys() {
             for place in Place::ALL {
-                self.overlay.changes.tallies.set(source, place, self.tallies.get(source, place));
+                self.overlay.open.tallies.set(source, place, self.tallies.get(source, place));
             }
         }
         let delta = Delta {
@@ -271,14 +299,15 @@ impl<S: Store> Task<S> {
             txn: self.position.txn,
             part: 0,
             is_last: true,
+            is_snapshot,
             base: self.committed.next,
             next: self.position.next,
             seq: self.position.seq,
             stream_time: self.position.stream_time,
-            changes: std::mem::take(&mut self.overlay.changes),
+            changes: std::mem::take(&mut self.overlay.open),
         };
         let sent = changelog::encode_delta(&delta, |bytes| send(&emitter.changelog(self.partition, bytes)));
-        self.overlay.changes = delta.changes;
+        self.overlay.open = delta.changes;
         sent
     }
 
@@ -304,23 +333,42 @@ impl<S: Store> Task<S> {
         (self.partition, self.position.next, self.position.metadata())
     }
 
-    /// Writes the committed transaction into the store, in one batch with the cursor. What to count, and that it
-    /// may be counted now, is the answer.
-    pub fn apply(&mut self) -> Result<Vec<Count>, StateError> {
-        self.cursor.lineage = self.position.lineage;
-        self.cursor.txn = self.position.txn;
-        self.cursor.next = self.position.next;
-        self.cursor.seq = self.position.seq;
-        self.cursor.stream_time = self.position.stream_time;
-        self.cursor.changelog_next = self.position.changelog_next;
-        self.cursor.cover(&self.overlay.changes.entries);
-        let before = self.cursor.clone();
-        self.cursor.expire();
-        self.store.apply(&self.overlay.changes, &self.cursor).inspect_err(|_| self.cursor = before)?;
+    /// The transaction is committed: what it changed is true now. What to count is the answer.
+    pub fn settled(&mut self, now_ms: i64) -> Vec<Count> {
         self.committed = self.position.clone();
-        self.overlay.clear();
+        self.overlay.keep(now_ms);
         self.effects.places = self.effects.places.split_off(&self.committed.next);
-        Ok(std::mem::take(&mut self.counts))
+        std::mem::take(&mut self.counts)
+    }
+
+    /// How many changes wait for the store, and since when.
+    pub fn waiting(&self) -> (usize, Option<i64>) {
+        (self.overlay.kept().entries.len(), self.overlay.kept_since())
+    }
+
+    /// Works a little on the store's index. `true`: there is more to do.
+    pub fn index(&mut self) -> Result<bool, StateError> {
+        self.store.index()
+    }
+
+    /// Writes what waits into the store, in one atomic write with the cursor. Only between transactions.
+    pub fn write(&mut self) -> Result<(), StateError> {
+        if self.overlay.kept_since().is_none() || self.is_store_broken {
+            return Ok(());
+        }
+        self.is_store_broken = true;
+        self.cursor.lineage = self.committed.lineage;
+        self.cursor.txn = self.committed.txn;
+        self.cursor.next = self.committed.next;
+        self.cursor.seq = self.committed.seq;
+        self.cursor.stream_time = self.committed.stream_time;
+        self.cursor.changelog_next = self.committed.changelog_next;
+        self.cursor.cover(&self.overlay.kept().entries);
+        self.cursor.expire();
+        self.store.apply(self.overlay.kept(), &self.cursor)?;
+        self.is_store_broken = false;
+        self.overlay.written();
+        Ok(())
     }
 }
 

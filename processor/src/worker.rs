@@ -10,9 +10,14 @@ use crate::books::Tallies;
 use crate::emit::Emitter;
 use crate::lifecycle::{Action, Ending, Event, Lifecycle, Progress, Stage};
 use crate::log::{Acks, Bounds, Fault, Log};
-use crate::state::{StateError, Stores};
+use crate::state::{StateError, Store, Stores};
 use crate::takeover::{Opening, Takeover};
 use crate::task::{Count, Shared, TakeError, Task};
+
+/// Memory reserved for a batch at most; one of larger bounds grows.
+const BATCH_BYTES: usize = 40 * 1024 * 1024;
+/// Committed changes wait this long for their store at most, in milliseconds, while their partition has events.
+const KEPT_MS: i64 = 60_000;
 
 /// How a worker is told of things that happen to it; production turns them into logs and metrics.
 pub trait Observer {
@@ -58,7 +63,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             bounds,
             owner,
             life: Lifecycle::new(),
-            batch: Batch::default(),
+            batch: Batch::with_capacity(bounds.bytes.min(BATCH_BYTES)),
             emitter: Emitter::default(),
             acks: Acks::new(),
             takeovers: BTreeMap::new(),
@@ -72,6 +77,9 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     pub fn turn(&mut self, is_stopping: bool) -> Option<Ending> {
         let action = self.life.current().clone();
         if let Action::Exit(ending) = action {
+            for (partition, task) in &mut self.tasks {
+                write(task, *partition, &mut self.observer);
+            }
             return Some(ending);
         }
         // Only between transactions: what is open is finished first.
@@ -148,8 +156,14 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         self.batch.clear();
         let polled = self.log.collect(&mut self.batch, Bounds { wait_ms, ..self.bounds })?;
         self.batch.remove(&polled.revoked);
-        let batch = self.batch.partitions().into_iter().filter(|partition| self.tasks.contains_key(partition));
-        Ok(Event::Polled { batch: batch.collect(), revoked: polled.revoked, assigned: polled.assigned })
+        let now_ms = self.log.now_ms();
+        let mut batch = self.batch.partitions();
+        batch
+            .extend(self.tasks.iter().filter(|(_, task)| task.is_snapshot_due(now_ms)).map(|(partition, _)| partition));
+        batch.retain(|partition| self.tasks.contains_key(partition));
+        batch.sort_unstable();
+        batch.dedup();
+        Ok(Event::Polled { batch, revoked: polled.revoked, assigned: polled.assigned })
     }
 
     fn read_positions(&mut self, parts: &[i32]) -> Result<Event, Fault> {
@@ -238,8 +252,8 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             }
         }
         for partition in parts {
-            if let Some(task) = tasks.get_mut(partition).filter(|task| task.is_touched()) {
-                task.send_delta(emitter, &mut |record| log.produce(record))?;
+            if let Some(task) = tasks.get_mut(partition) {
+                task.send_delta(now_ms, emitter, &mut |record| log.produce(record))?;
             }
         }
         self.acks = log.settle()?;
@@ -260,23 +274,48 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     }
 
     fn apply(&mut self, parts: &[i32]) -> Event {
-        let mut distrusted = Vec::new();
+        let now_ms = self.log.now_ms();
         for partition in parts {
             let Some(task) = self.tasks.get_mut(partition).filter(|task| task.is_touched()) else { continue };
-            match task.apply() {
-                Ok(counts) => self.observer.committed(*partition, task.tallies(), counts),
-                Err(error) => {
-                    self.observer.trouble(*partition, false, &error.to_string());
-                    distrusted.push(*partition);
-                }
-            }
+            let counts = task.settled(now_ms);
+            self.observer.committed(*partition, task.tallies(), counts);
         }
+        let distrusted = self.write_stores(now_ms);
         for partition in &self.held {
             if let Err(fault) = self.log.pause(*partition) {
                 self.observer.fault(&fault);
             }
         }
         Event::Applied { distrusted }
+    }
+
+    /// Writes stores while too much waits for them, fullest first, and one whose changes waited for long. One at a
+    /// time, so that no transaction pays for all of them.
+    fn write_stores(&mut self, now_ms: i64) -> Vec<i32> {
+        let mut distrusted = Vec::new();
+        let mut waiting: usize = self.tasks.values().map(|task| task.waiting().0).sum();
+        while waiting > self.bounds.kept {
+            let Some((partition, task)) = self.tasks.iter_mut().max_by_key(|(_, task)| task.waiting().0) else { break };
+            let (partition, written) = (*partition, task.waiting().0);
+            if !write(task, partition, &mut self.observer) {
+                distrusted.push(partition);
+            }
+            waiting = waiting.saturating_sub(written.max(1));
+        }
+        let oldest = self.tasks.iter_mut().filter_map(|(partition, task)| Some((task.waiting().1?, *partition, task)));
+        if let Some((since, partition, task)) = oldest.min_by_key(|(since, ..)| *since)
+            && since.saturating_add(KEPT_MS) <= now_ms
+            && !write(task, partition, &mut self.observer)
+        {
+            distrusted.push(partition);
+        }
+        // One index at a time. One that fails stays as it is: a store that can't be read says so soon enough.
+        for task in self.tasks.values_mut() {
+            if task.index().unwrap_or_default() {
+                break;
+            }
+        }
+        distrusted
     }
 
     fn resume(&mut self, parts: &[i32]) -> Result<Event, Fault> {
@@ -290,7 +329,10 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
 
     fn forget(&mut self, parts: &[i32]) -> Event {
         for partition in parts {
-            self.tasks.remove(partition);
+            // What waits is committed, whatever happened since. A later takeover has less to read again.
+            if let Some(mut task) = self.tasks.remove(partition) {
+                write(&mut task, *partition, &mut self.observer);
+            }
             self.takeovers.remove(partition);
             // It may have been revoked already; then there is nothing to pause.
             if self.life.partitions().contains_key(partition)
@@ -318,6 +360,11 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         }
         self.stages.clone_from(self.life.partitions());
     }
+}
+
+/// `false`: the store can't be trusted any more.
+fn write<S: Store>(task: &mut Task<S>, partition: i32, observer: &mut impl Observer) -> bool {
+    task.write().inspect_err(|error| observer.trouble(partition, false, &error.to_string())).is_ok()
 }
 
 fn unsure(doing: &'static str, error: &StateError) -> Fault {

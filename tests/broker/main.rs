@@ -8,6 +8,7 @@ mod rig;
 use std::time::Duration;
 
 use rig::{Rig, Waited};
+use schemas::Topic;
 
 /// Everything a worker asks of Kafka and its disk, in the order of a takeover and a transaction. The second number
 /// is the first call of that name which happens while records flow.
@@ -199,9 +200,33 @@ async fn a_truncated_input_stops_the_partition_and_says_so() {
     rig.feed(200);
     assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
     rig.feed(200);
-    rig.truncate_input().await;
+    rig.truncate(&Topic::Verified).await;
     assert_eq!(rig.run("a", "-", "-").await, Waited::Code(70));
     assert!(rig.log("a").contains("its log holds"), "{}", rig.log("a"));
+}
+
+#[tokio::test]
+async fn an_input_with_more_partitions_than_the_state_was_built_for_is_refused() {
+    let mut rig = Rig::new("grown").await;
+    rig.feed(200);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    rig.grow_input().await;
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(70));
+    assert!(rig.log("a").contains("the state was built for"), "{}", rig.log("a"));
+}
+
+#[tokio::test]
+async fn a_changelog_without_its_beginning_serves_a_store_and_not_a_lost_one() {
+    let mut rig = Rig::new("forgotten").await;
+    rig.feed(200);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    rig.truncate(&Topic::Changelog).await;
+    rig.feed(200);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    rig.check().expect("the books balance");
+    rig.wipe("a");
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(70));
+    assert!(rig.log("a").contains("holds no snapshot"), "{}", rig.log("a"));
 }
 
 #[tokio::test]

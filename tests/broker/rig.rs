@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use processor::books::{Place, Tallies};
 use processor::state::rocks::RocksStores;
 use processor::state::{Store as _, Stores as _};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::Consumer as _;
@@ -208,9 +208,26 @@ impl Rig {
         .expect("deleted");
     }
 
-    /// Removes everything that is in the input now.
-    pub async fn truncate_input(&self) {
+    /// Adds partitions to the input, which its state was not built for.
+    pub async fn grow_input(&self) {
         let topic = self.topic(&Topic::Verified);
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
+        let more = NewPartitions::new(&topic, 2 * PARTITIONS as usize);
+        let grown = admin.create_partitions([&more], &AdminOptions::new()).await.expect("a reachable broker");
+        assert!(grown.iter().all(Result::is_ok), "{grown:?}");
+        wait_until("the new partitions are there", PATIENCE, || async {
+            match Cluster::new(&self.brokers).ends(&topic).map_err(|error| error.to_string())? {
+                Some(ends) if ends.len() == 2 * PARTITIONS as usize => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+        .expect("grown");
+    }
+
+    /// Removes everything that is in a topic now.
+    pub async fn truncate(&self, topic: &Topic) {
+        let topic = self.topic(topic);
         let ends = Cluster::new(&self.brokers).ends(&topic).expect("a reachable broker").expect("the topic");
         let mut list = TopicPartitionList::new();
         for (partition, (_, next)) in ends {

@@ -107,7 +107,7 @@ const ROWS: [Row; 16] = [
 ];
 
 /// Seeds a control may survive.
-const SEEDS: u64 = 20_000;
+const SEEDS: u64 = 100_000;
 /// Among this many seeds, one whose harm a consumer can see is preferred.
 const SEEDS_PREFERRED: u64 = 4_000;
 

@@ -196,15 +196,21 @@ fn take_over_once_more(world: &Rc<World>, slot: usize, disk: &Disk) -> Result<()
         world.cluster.borrow_mut().group.remove(before);
     }
     let me = world.start(slot, Rc::clone(disk));
+    let mut has_all = false;
     for _ in 0..TURNS_MAX {
-        if !world.turn(me) || world.has_all(me) {
+        has_all = has_all || world.has_all(me);
+        if has_all {
+            // What waits in memory reaches the disk.
+            world.ask_to_stop(me);
+        }
+        if !world.turn(me) {
             break;
         }
     }
     if let Some(violation) = world.violation.borrow().clone() {
         return Err(violation);
     }
-    if !world.has_all(me) {
+    if !has_all {
         return violation(Harm::Stuck, "the last takeover".to_owned());
     }
     world.shut_down();

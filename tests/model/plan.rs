@@ -90,6 +90,8 @@ pub struct Plan {
     pub clean_partitions: i32,
     pub workers: usize,
     pub batch: usize,
+    /// Changes that wait in memory for the stores.
+    pub kept: usize,
     pub epochs: Epochs,
     /// Steps after which no fault begins any more.
     pub horizon: usize,
@@ -120,6 +122,7 @@ impl Plan {
             clean_partitions: [1, 2, 4][random.random_range(0..3)],
             workers: random.random_range(1..4),
             batch: random.random_range(1..9),
+            kept: [0, 0, 3, 12, 1000][random.random_range(0..5)],
             epochs: [Epochs::EveryCommit, Epochs::WhenTroubled, Epochs::WhenNoticed][random.random_range(0..3)],
             horizon: random.random_range(100..900),
             budget: random.random_range(2..24),
@@ -149,6 +152,7 @@ impl Plan {
             clean_partitions: [1, 2, 4][seed as usize % 3],
             workers: 1,
             batch: 7,
+            kept: [0, 5, 1000][seed as usize % 3],
             epochs: Epochs::WhenTroubled,
             horizon: 0,
             budget: 0,

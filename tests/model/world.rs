@@ -145,7 +145,8 @@ impl World {
             input_topic: "verified-events".to_owned(),
             clean_partitions: self.cluster.borrow().clean_partitions,
         };
-        let bounds = Bounds { events: self.plan.borrow().batch, bytes: usize::MAX, wait_ms: 0 };
+        let bounds =
+            Bounds { events: self.plan.borrow().batch, bytes: usize::MAX, wait_ms: 0, kept: self.plan.borrow().kept };
         let worker = Worker::new(log, stores, Watcher::new(self, me), shared, bounds, format!("{slot}#{me}"));
         let mut processes = self.processes.borrow_mut();
         for process in processes.iter_mut().filter(|process| process.slot == slot) {

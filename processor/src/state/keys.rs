@@ -3,7 +3,7 @@
 //! ```text
 //! seen   'd' | class u8 | bucket u32 | slot u16 | hash 16        -> first_seen u48 | check u16 | status u8 [ offset, generation ]
 //! last   'l' | class u8 | bucket u32 | slot u16 | resource 12    -> occurred_at i64 | set_at u48
-//! tally  't' | source                                            -> 7 x u64
+//! tally  'b' | source                                            -> 7 x u64
 //! cursor 'c'                                                     -> see `encode_cursor`
 //! ```
 //! Integers in keys are big-endian, so that a bucket is one range and whole buckets can be removed at once.
@@ -24,12 +24,14 @@ const DAY: i64 = 24 * HOUR;
 pub const CLASSES: [i64; 7] = [HOUR, DAY, 4 * DAY, 8 * DAY, 32 * DAY, 128 * DAY, 512 * DAY];
 /// Buckets a class is divided into.
 const BUCKETS_PER_CLASS: i64 = 4;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The key of the cursor.
 pub const CURSOR: &[u8] = b"c";
+/// Length of what comes before the hash in seen and last keys.
+pub const PREFIX_BYTES: usize = 8;
 /// First byte of tally keys.
-pub const TALLY: u8 = b't';
+pub const TALLY: u8 = b'b';
 /// First byte of seen keys.
 pub const SEEN: u8 = b'd';
 /// First byte of last keys.

@@ -1,35 +1,44 @@
-//! Stores on disk: one RocksDB per partition directory, sharing one cache and one write buffer budget.
+//! Stores on disk: one RocksDB per partition directory, sharing one cache.
 //!
-//! The write-ahead log is on and not synced: kill -9 loses nothing, a power cut loses a suffix, and because data
-//! and cursor share every batch the cursor then says exactly what to replay. A store that fails once is not
-//! written again: its task closes it, and a takeover decides what it is still worth.
+//! A store is written seldom and in bulk: sorted table files are built beside it and ingested in one atomic step,
+//! data, tallies and cursor together. That needs no write-ahead log and no memtable, and what is ingested is on the
+//! disk. A store that fails once is not written again: its task closes it, and a takeover decides what it is still
+//! worth.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, ReadOptions,
-    WriteBatch, WriteBufferManager,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IngestExternalFileOptions, IteratorMode,
+    Options, ReadOptions, SstFileWriter,
 };
 use schemas::identity::Hash128;
 
-use super::{Changes, Cursor, Last, ResourceHash, Seen, StateError, Store, Stores, keys};
+use super::filter::Filter;
+use super::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores, keys};
 use crate::books::Tallies;
 use crate::varint::Malformed;
 
-/// Memory for blocks, filters and write buffers of all stores of a process.
-const CACHE_BYTES: usize = 128 * 1024 * 1024;
-/// Of it, at most this for write buffers.
-const WRITE_BUFFERS_BYTES: usize = 64 * 1024 * 1024;
-/// Write buffer of one store.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// Memory for blocks, indexes and filters of all stores of a process.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Bits per key of the filters: about one false positive in a hundred.
 const FILTER_BITS: f64 = 10.0;
+const BLOCK_BYTES: usize = 8 * 1024;
+/// Keys the filter of a new store is made for: 170 KiB.
+const FILTER_KEYS: usize = 128 * 1024;
+/// Keys that are noted at a time in a filter that is being filled: some milliseconds.
+const FILL_KEYS: usize = 20_000;
+/// Each write adds about three files to level 0; reads seldom come that far, so many may lie there.
+const LEVEL_0_FILES: i32 = 24;
+/// Small files, so that a compaction leaves the buckets of other days alone.
+const FILE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The stores of one process.
+/// The stores of one process. Clones share everything.
+#[derive(Clone)]
 pub struct RocksStores {
     directory: PathBuf,
-    options: Options,
+    options: Arc<Options>,
 }
 
 impl std::fmt::Debug for RocksStores {
@@ -42,8 +51,6 @@ impl RocksStores {
     /// Stores below a directory, one subdirectory per partition.
     pub fn new(directory: PathBuf) -> Self {
         let cache = Cache::new_lru_cache(CACHE_BYTES);
-        let buffers =
-            WriteBufferManager::new_write_buffer_manager_with_cache(WRITE_BUFFERS_BYTES, false, cache.clone());
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&cache);
         table.set_bloom_filter(FILTER_BITS, false);
@@ -52,18 +59,19 @@ impl RocksStores {
         table.set_cache_index_and_filter_blocks(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         table.set_format_version(6);
+        table.set_block_size(BLOCK_BYTES);
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_block_based_table_factory(&table);
-        options.set_write_buffer_manager(&buffers);
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-        options.set_memtable_whole_key_filtering(true);
-        options.set_memtable_prefix_bloom_ratio(0.1);
+        options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
+        options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES * 3);
+        options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES * 4);
+        options.set_target_file_size_base(FILE_BYTES);
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_max_background_jobs(2);
         options.set_max_open_files(256);
         options.set_keep_log_file_num(2);
-        Self { directory, options }
+        Self { directory, options: Arc::new(options) }
     }
 
     fn path(&self, partition: i32) -> PathBuf {
@@ -79,9 +87,14 @@ impl Stores for RocksStores {
         let broken = |detail: String| StateError::Broken { doing: "open", partition, detail };
         std::fs::create_dir_all(&path).map_err(|error| broken(error.to_string()))?;
         let db = DB::open(&self.options, &path).map_err(|error| open_error(partition, &error))?;
-        let mut store = RocksStore { partition, db, buckets: BTreeMap::new(), value: Vec::new() };
-        if let Some(cursor) = store.cursor()? {
-            store.buckets = cursor.buckets;
+        let workshop = path.join(WORKSHOP);
+        remove(&workshop).and_then(|()| std::fs::create_dir(&workshop)).map_err(|error| broken(error.to_string()))?;
+        let options = Arc::clone(&self.options);
+        let buckets = BTreeMap::new();
+        let mut store = RocksStore { partition, options, workshop, db, buckets, filter: None, filling: None };
+        match store.cursor()? {
+            Some(cursor) => store.buckets = cursor.buckets,
+            None => store.filter = Some(Filter::for_keys(FILTER_KEYS)),
         }
         Ok(store)
     }
@@ -111,12 +124,20 @@ fn open_error(partition: i32, error: &rocksdb::Error) -> StateError {
     StateError::Broken { doing: "open", partition, detail }
 }
 
+/// Where files are built before they are ingested.
+const WORKSHOP: &str = "ingest";
+
 /// The store of one partition.
 pub struct RocksStore {
     partition: i32,
+    options: Arc<Options>,
+    workshop: PathBuf,
     db: DB,
     buckets: BTreeMap<u8, (u32, u32)>,
-    value: Vec<u8>,
+    /// Knows every key of the store. None until it has been filled.
+    filter: Option<Filter>,
+    /// The next filter, and the last key that was noted in it of those that were there when it was begun.
+    filling: Option<(Filter, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for RocksStore {
@@ -138,22 +159,120 @@ impl RocksStore {
         StateError::Broken { doing, partition: self.partition, detail: error.to_string() }
     }
 
-    /// Removes the keys of buckets that are no longer in the cursor.
-    fn remove_expired(&self, cursor: &Cursor, batch: &mut WriteBatch) {
-        for (class, (first, last)) in &self.buckets {
+    fn never_knew(&self, key: u128) -> bool {
+        self.filter.as_ref().is_some_and(|filter| !filter.may_know(key))
+    }
+
+    /// Buckets that are no longer in the cursor: by class, the first and the one after the last.
+    fn expired(&self, cursor: &Cursor) -> impl Iterator<Item = (u8, u32, u32)> {
+        self.buckets.iter().filter_map(|(class, (first, last))| {
             let end = match cursor.buckets.get(class) {
                 Some((live, _)) => *live,
                 None => last.saturating_add(1),
             };
-            if *first < end {
-                for table in [keys::SEEN, keys::LAST] {
-                    batch.delete_range(
-                        keys::bucket_start(table, *class, *first),
-                        keys::bucket_start(table, *class, end),
-                    );
+            (*first < end).then_some((*class, *first, end))
+        })
+    }
+
+    /// Builds the files that hold a write, each with a range of keys of its own: one of another class, or of the
+    /// cursor, would make compactions rewrite everything in between.
+    fn build(&self, changes: &Changes, cursor: &Cursor) -> Result<Vec<PathBuf>, rocksdb::Error> {
+        let mut files = Files { store: self, paths: Vec::new() };
+        files.add(|file| {
+            for (source, row) in &changes.tallies.0 {
+                let mut key = vec![keys::TALLY];
+                key.extend_from_slice(source.as_bytes());
+                file.put(key, keys::encode_tally(row))?;
+            }
+            file.put(keys::CURSOR, keys::encode_cursor(cursor))
+        })?;
+        let mut seen: Vec<([u8; 24], u32)> =
+            number(&changes.entries).map(|(at, entry)| (seen_key(entry), at)).collect();
+        let mut last: Vec<([u8; 20], u32)> =
+            number(&changes.entries).filter_map(|(at, entry)| Some((last_key(entry)?, at))).collect();
+        seen.sort_unstable();
+        last.sort_unstable();
+        let expired: Vec<_> = self.expired(cursor).collect();
+        let mut value = Vec::new();
+        for class in 0..keys::CLASSES.len() as u8 {
+            let gone = expired.iter().filter(|(of, ..)| *of == class);
+            files.table(keys::SEEN, class, &seen, gone.clone(), |at, file, key| {
+                let Some(entry) = changes.entries.get(at as usize) else { return Ok(()) };
+                value.clear();
+                keys::encode_seen(&entry.seen, &mut value);
+                file.put(key, &value)
+            })?;
+            files.table(keys::LAST, class, &last, gone, |at, file, key| {
+                let Some(entry) = changes.entries.get(at as usize) else { return Ok(()) };
+                let Some((_, occurred_at)) = entry.last else { return Ok(()) };
+                file.put(key, keys::encode_last(&Last { occurred_at, set_at: entry.seen.first_seen }))
+            })?;
+        }
+        Ok(files.paths)
+    }
+}
+
+fn number(entries: &[Entry]) -> impl Iterator<Item = (u32, &Entry)> {
+    (0_u32..).zip(entries)
+}
+
+fn seen_key(entry: &Entry) -> [u8; 24] {
+    keys::seen_key(entry.class, keys::bucket_of(entry.class, entry.seen.first_seen), entry.slot, entry.hash)
+}
+
+fn last_key(entry: &Entry) -> Option<[u8; 20]> {
+    let (resource, _) = entry.last?;
+    let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
+    Some(keys::last_key(entry.class, bucket, entry.slot, resource))
+}
+
+/// The files of one write.
+struct Files<'a> {
+    store: &'a RocksStore,
+    paths: Vec<PathBuf>,
+}
+
+impl Files<'_> {
+    fn add(
+        &mut self,
+        fill: impl FnOnce(&mut SstFileWriter<'_>) -> Result<(), rocksdb::Error>,
+    ) -> Result<(), rocksdb::Error> {
+        let path = self.store.workshop.join(format!("{}.sst", self.paths.len()));
+        let mut file = SstFileWriter::create(&self.store.options);
+        file.open(&path)?;
+        fill(&mut file)?;
+        file.finish()?;
+        self.paths.push(path);
+        Ok(())
+    }
+
+    /// Writes what `sorted` has of one table and class, the newest value of each key, and removes what is gone.
+    fn table<'a, const N: usize>(
+        &mut self,
+        table: u8,
+        class: u8,
+        sorted: &[([u8; N], u32)],
+        gone: impl Iterator<Item = &'a (u8, u32, u32)> + Clone,
+        mut put: impl FnMut(u32, &mut SstFileWriter<'_>, &[u8; N]) -> Result<(), rocksdb::Error>,
+    ) -> Result<(), rocksdb::Error> {
+        let from = sorted.partition_point(|(key, _)| key.as_slice() < [table, class].as_slice());
+        let mine = sorted.get(from..).unwrap_or_default();
+        let mine = mine.get(..mine.partition_point(|(key, _)| key.starts_with(&[table, class]))).unwrap_or_default();
+        if mine.is_empty() && gone.clone().next().is_none() {
+            return Ok(());
+        }
+        self.add(|file| {
+            for (class, first, end) in gone {
+                file.delete_range(keys::bucket_start(table, *class, *first), keys::bucket_start(table, *class, *end))?;
+            }
+            for (at, (key, entry)) in mine.iter().enumerate() {
+                // A later change of the same key wins.
+                if mine.get(at + 1).is_none_or(|(next, _)| next != key) {
+                    put(*entry, file, key)?;
                 }
             }
-        }
+            Ok(())
+        })
     }
 }
 
@@ -175,36 +294,83 @@ impl Store for RocksStore {
     }
 
     fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError> {
+        if self.never_knew(filter_key(&hash.0)) {
+            return Ok(None);
+        }
         self.get(&keys::seen_key(class, bucket, slot, hash), keys::decode_seen)
     }
 
     fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError> {
+        if self.never_knew(filter_key(&resource)) {
+            return Ok(None);
+        }
         self.get(&keys::last_key(class, bucket, slot, resource), keys::decode_last)
     }
 
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError> {
-        let mut batch = WriteBatch::default();
-        self.remove_expired(cursor, &mut batch);
-        for entry in &changes.entries {
-            let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
-            self.value.clear();
-            keys::encode_seen(&entry.seen, &mut self.value);
-            batch.put(keys::seen_key(entry.class, bucket, entry.slot, entry.hash), &self.value);
-            if let Some((resource, occurred_at)) = entry.last {
-                let last = Last { occurred_at, set_at: entry.seen.first_seen };
-                batch.put(keys::last_key(entry.class, bucket, entry.slot, resource), keys::encode_last(&last));
+        let paths = self.build(changes, cursor).map_err(|error| self.broken("write", &error))?;
+        // Noted before it is there: a filter may know too much, never too little.
+        for filter in self.filter.iter_mut().chain(self.filling.as_mut().map(|(filter, _)| filter)) {
+            for entry in &changes.entries {
+                filter.note(filter_key(&entry.hash.0));
+                if let Some((resource, _)) = &entry.last {
+                    filter.note(filter_key(resource));
+                }
             }
         }
-        for (source, row) in &changes.tallies.0 {
-            let mut key = vec![keys::TALLY];
-            key.extend_from_slice(source.as_bytes());
-            batch.put(key, keys::encode_tally(row));
-        }
-        batch.put(keys::CURSOR, keys::encode_cursor(cursor));
-        self.db.write(batch).map_err(|error| self.broken("write", &error))?;
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        self.db.ingest_external_file_opts(&options, paths).map_err(|error| self.broken("write", &error))?;
         self.buckets.clone_from(&cursor.buckets);
         Ok(())
     }
+
+    fn index(&mut self) -> Result<bool, StateError> {
+        if self.filling.is_none() && self.filter.as_ref().is_some_and(|filter| !filter.is_full()) {
+            return Ok(false);
+        }
+        let (mut filter, at) = match self.filling.take() {
+            Some(filling) => filling,
+            None => {
+                let keys = self.db.property_int_value("rocksdb.estimate-num-keys");
+                let keys = keys.map_err(|error| self.broken("read", &error))?.unwrap_or_default() as usize;
+                (Filter::for_keys((keys + keys / 2).max(FILTER_KEYS)), vec![keys::SEEN])
+            }
+        };
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        options.set_iterate_upper_bound([keys::LAST + 1]);
+        let mut last = at.clone();
+        let mut noted = 0;
+        for item in self.db.iterator_opt(IteratorMode::From(&at, Direction::Forward), options) {
+            let (key, _) = item.map_err(|error| self.broken("read", &error))?;
+            if let Some(hash) = key.get(keys::PREFIX_BYTES..) {
+                filter.note(filter_key(hash));
+            }
+            noted += 1;
+            if noted == FILL_KEYS {
+                last = key.into_vec();
+                break;
+            }
+        }
+        if noted == FILL_KEYS {
+            self.filling = Some((filter, last));
+            return Ok(true);
+        }
+        self.filter = Some(filter);
+        Ok(false)
+    }
+}
+
+/// The bytes of a key behind its prefix, as the filter wants them.
+fn filter_key(hash: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(hash) {
+        *to = *from;
+    }
+    // A resource has twelve bytes: fold, so that the upper half is never poor.
+    let key = u128::from_le_bytes(bytes);
+    key ^ (key << 64)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use processor::books::Tallies;
 use processor::clients;
 use processor::kafka::KafkaLog;
 use processor::lifecycle::{Ending, Stage};
-use processor::log::Fault;
+use processor::log::{Bounds, Fault};
 use processor::state::rocks::RocksStores;
 use processor::takeover::Opening;
 use processor::task::Count;
@@ -60,7 +60,9 @@ fn main() -> ! {
     let stores = RocksStores::new(config.processor.state_dir.clone());
     let stores = TroubledStores::new(stores, tracker.clone(), control == Control::DedupInMemory);
     let handlers = Arc::new(app::handlers(&config, Vec::new()).expect("schemas"));
-    let mut worker = app::worker(log, stores, Aloud(tracker.clone()), &config, handlers, 0);
+    // Stores are written with every transaction, so that each trouble meets that call too.
+    let bounds = Bounds { kept: 0, ..app::bounds(&config) };
+    let mut worker = app::worker(log, stores, Aloud(tracker.clone()), &config, handlers, bounds, 0);
     let ending = loop {
         let is_done = tracker.borrow().is_done;
         if tracker.borrow().is_halted {
