@@ -28,7 +28,7 @@ use crate::state::Stores;
 use crate::state::rocks::RocksStores;
 use crate::status::{Reporter, Status};
 use crate::step::handle::{Handler, Handlers};
-use crate::task::Shared;
+use crate::task::{Shared, Suspicion};
 use crate::worker::{Observer, Worker};
 
 /// Pause after a fault; it doubles up to the largest while faults follow each other.
@@ -310,7 +310,8 @@ pub fn worker<L: Log, S: Stores, O: Observer>(
 ) -> Worker<L, S, O> {
     let clean_partitions = log.clean_partitions();
     debug_assert!(partition::is_valid_partition_count(clean_partitions));
-    let shared = Shared { handlers, input_topic: config.topics.name(&Topic::Verified), clean_partitions };
+    let input_topic = config.topics.name(&Topic::Verified);
+    let shared = Shared { handlers, input_topic, clean_partitions, suspicion: Suspicion::default() };
     Worker::new(log, stores, observer, shared, bounds, clients::member(config, number))
 }
 
@@ -346,6 +347,7 @@ fn name(action: &Action) -> &'static str {
         Action::Fence(_) => "fence",
         Action::Restore(_) => "restore",
         Action::Start(_) => "start",
+        Action::Mark(_) => "mark",
         Action::Begin(_) => "begin",
         Action::Produce(_) => "produce",
         Action::SendOffsets(_) => "send_offsets",

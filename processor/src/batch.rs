@@ -79,6 +79,14 @@ impl Batch {
         self.records.retain(|record| !partitions.contains(&record.partition));
     }
 
+    /// Forgets everything but the first record of a partition; its offset.
+    pub fn keep_first(&mut self, partition: i32) -> Option<i64> {
+        let first = self.records.iter().find(|record| record.partition == partition).copied();
+        self.records.clear();
+        self.records.extend(first);
+        first.map(|record| record.offset)
+    }
+
     /// The partitions that have records here, in order.
     pub fn partitions(&self) -> Vec<i32> {
         let mut partitions: Vec<i32> = self.records.iter().map(|record| record.partition).collect();

@@ -4,6 +4,7 @@
 //! partition   Assigned -> Known -> Fenced -> Restored -> Running <-> Held
 //!                ^__________ any fault in a transaction that touched it        Halted: a person must act
 //! producer    Absent -> Ready -> Tainted -> Ready (recycled: drop, new, init)
+//! suspects    Collect -> Mark -> Collect, then one record alone, as below
 //! worker      Collect -> Begin -> Produce -> SendOffsets -> Commit -> Apply -> Collect
 //! ```
 //! Two rules carry the guarantee. While a transaction is open nothing polls the group, so a rebalance can't slip
@@ -23,6 +24,13 @@ pub enum Event {
         assigned: Vec<i32>,
         /// Partitions with records to process.
         batch: Vec<i32>,
+    },
+    /// This partition has records and may have killed processes; everything that was collected is put back.
+    Suspected(i32),
+    /// It is said, and committed, that its next record is being handled.
+    Marked {
+        /// Whether the producer may be used again.
+        is_clean: bool,
     },
     /// A fresh producer is ready.
     Recycled,
@@ -109,6 +117,8 @@ pub enum Action {
     Restore(i32),
     /// Look for effects of torn transactions, then let records flow.
     Start(i32),
+    /// Commit that the next record of a partition is about to be handled, and nothing else.
+    Mark(i32),
     /// Open a transaction.
     Begin(Vec<i32>),
     /// Decide, and produce outputs and DELTAs.
@@ -232,6 +242,8 @@ impl Lifecycle {
         let parts = self.participants();
         match event {
             Event::Polled { revoked, assigned, batch } => return self.polled(revoked, &assigned, batch),
+            Event::Suspected(partition) => return Some(Action::Mark(partition)),
+            Event::Marked { is_clean } => self.note_commit(is_clean),
             Event::Recycled => self.producer = Producer::Ready,
             Event::Positioned { known, halted } => {
                 // Positions can't age: nobody else may move them while the partitions are ours.
@@ -329,6 +341,11 @@ impl Lifecycle {
                 self.set(&parts, Stage::Assigned);
                 self.forget.extend(parts);
             }
+            Action::Mark(partition) => {
+                self.producer = Producer::Tainted;
+                self.set(&[partition], Stage::Assigned);
+                self.forget.push(partition);
+            }
             Action::Apply(parts) => {
                 self.set(&parts, Stage::Assigned);
                 self.forget.extend(parts);
@@ -404,7 +421,7 @@ impl Lifecycle {
             | Action::Apply(parts)
             | Action::Resume(parts)
             | Action::Forget(parts) => parts.clone(),
-            Action::Restore(partition) | Action::Start(partition) => vec![*partition],
+            Action::Restore(partition) | Action::Start(partition) | Action::Mark(partition) => vec![*partition],
             Action::Recycle | Action::Collect { .. } | Action::Exit(_) => Vec::new(),
         }
     }

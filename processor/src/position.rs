@@ -37,6 +37,12 @@ pub struct Position {
     pub partitions: u32,
     /// Wall clock at the last snapshot in the changelog.
     pub snapshot_ms: i64,
+    /// Takeovers since the partition last moved.
+    pub attempts: u32,
+    /// How many processes died while they handled the next record and nothing else.
+    pub deaths: u32,
+    /// A process is about to handle the next record and nothing else.
+    pub is_marked: bool,
     /// First offset of each output partition that may hold effects later than this position.
     pub hints: Hints,
 }
@@ -78,6 +84,8 @@ impl Position {
         put_i64(&mut out, self.changelog_next);
         put_u64(&mut out, u64::from(self.partitions));
         put_i64(&mut out, self.snapshot_ms);
+        put_u64(&mut out, u64::from(self.attempts));
+        put_u64(&mut out, u64::from(self.deaths) << 1 | u64::from(self.is_marked));
         for hints in [&self.hints.clean, &self.hints.stale, &self.hints.dead] {
             put_u64(&mut out, hints.len() as u64);
             for (partition, offset) in hints {
@@ -97,7 +105,7 @@ impl Position {
             return Err(MetadataError::Version(version));
         }
         let (lineage, txn) = (fields.u64()?, fields.u64()?);
-        Ok(Self {
+        let mut position = Self {
             next,
             lineage,
             txn,
@@ -107,8 +115,14 @@ impl Position {
             changelog_next: fields.i64()?,
             partitions: u32::try_from(fields.u64()?).map_err(|_| Malformed)?,
             snapshot_ms: fields.i64()?,
-            hints: Hints { clean: hints(&mut fields)?, stale: hints(&mut fields)?, dead: hints(&mut fields)? },
-        })
+            attempts: u32::try_from(fields.u64()?).map_err(|_| Malformed)?,
+            ..Self::default()
+        };
+        let deaths = fields.u64()?;
+        position.is_marked = deaths & 1 != 0;
+        position.deaths = u32::try_from(deaths >> 1).map_err(|_| Malformed)?;
+        position.hints = Hints { clean: hints(&mut fields)?, stale: hints(&mut fields)?, dead: hints(&mut fields)? };
+        Ok(position)
     }
 }
 
@@ -137,6 +151,9 @@ mod tests {
             changelog_next: 99,
             partitions: 16,
             snapshot_ms: 1_700_000_000_500,
+            attempts: 3,
+            deaths: 2,
+            is_marked: true,
             hints: Hints { clean: [(0, 10), (16, 3)].into(), stale: BTreeMap::new(), dead: [(3, 0)].into() },
         };
         let text = position.metadata();

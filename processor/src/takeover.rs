@@ -117,9 +117,15 @@ pub struct Takeover<S> {
 }
 
 impl<S: Store> Takeover<S> {
-    /// Learns the position of a partition, or starts its history if it has none.
-    pub fn begin<L: Log>(log: &mut L, partition: i32, stored: Option<Stored>) -> Result<Result<Self, Lost>, Fault> {
-        let lost = match Self::look(log, partition, stored.clone())? {
+    /// Learns the position of a partition, or starts its history if it has none. `survived`: the record that this
+    /// very process had marked.
+    pub fn begin<L: Log>(
+        log: &mut L,
+        partition: i32,
+        stored: Option<Stored>,
+        survived: Option<i64>,
+    ) -> Result<Result<Self, Lost>, Fault> {
+        let lost = match Self::look(log, partition, stored.clone(), survived)? {
             Ok(takeover) => return Ok(Ok(takeover)),
             Err(lost) => lost,
         };
@@ -131,7 +137,12 @@ impl<S: Store> Takeover<S> {
         Err(Fault::Unsure { doing: "take a partition over", detail })
     }
 
-    fn look<L: Log>(log: &mut L, partition: i32, stored: Option<Stored>) -> Result<Result<Self, Lost>, Fault> {
+    fn look<L: Log>(
+        log: &mut L,
+        partition: i32,
+        stored: Option<Stored>,
+        survived: Option<i64>,
+    ) -> Result<Result<Self, Lost>, Fault> {
         let ends = log.input_ends(partition)?;
         let partitions = log.input_partitions().unsigned_abs();
         let found = match stored {
@@ -153,6 +164,11 @@ impl<S: Store> Takeover<S> {
         }
         let mut position = found.clone();
         position.txn += 1;
+        position.attempts = position.attempts.saturating_add(1);
+        if position.is_marked && survived != Some(position.next) {
+            position.deaths = position.deaths.saturating_add(1);
+        }
+        position.is_marked = false;
         let nonce = log.nonce();
         let opening = Opening::Local;
         Ok(Ok(Self { partition, found, position, nonce, restoring: None, opening, voids: Vec::new() }))

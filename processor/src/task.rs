@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use schemas::ReasonCode;
+
 use crate::batch::StoredHeaders;
 use crate::books::{Place, Tallies, UNKNOWN_SOURCE};
 use crate::changelog::{self, Delta};
@@ -15,6 +17,7 @@ use crate::position::Position;
 use crate::state::overlay::{Overlay, Reader};
 use crate::state::{Changes, Cursor, StateError, Store};
 use crate::step::handle::Handlers;
+use crate::step::route::Death;
 use crate::step::{self, Decision, Input, Outcome, Undecided};
 
 /// A record's append time may be ahead of our clock by this much before its partition waits.
@@ -33,6 +36,25 @@ pub struct Shared {
     pub input_topic: String,
     /// Partitions of `clean-events`.
     pub clean_partitions: i32,
+    /// When a record is suspected of killing processes.
+    pub suspicion: Suspicion,
+}
+
+/// A record that kills every process that handles it is found, and set aside, in two stages. Partitions that were
+/// taken over `attempts` times without moving are handled one record at a time, and who does so says it first, in
+/// the offset's metadata. A record that `deaths` processes did not survive is a dead letter.
+#[derive(Debug, Clone, Copy)]
+pub struct Suspicion {
+    /// Takeovers without a move from which on records are handled one at a time.
+    pub attempts: u32,
+    /// Deaths with one record in hand after which it is given up.
+    pub deaths: u32,
+}
+
+impl Default for Suspicion {
+    fn default() -> Self {
+        Self { attempts: 3, deaths: 3 }
+    }
 }
 
 /// Effects that a torn transaction left visible, found by reconcile.
@@ -151,10 +173,13 @@ impl<S: Store> Task<S> {
         let now = self.position.stream_time.max(input.timestamp);
         let visible = self.effects.places.get(&input.offset).copied();
         let view = Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor };
-        let decision = step::decide(input, now, &view, &shared.handlers, visible).map_err(|error| match error {
-            Undecided::State(error) => TakeError::State(error),
-            Undecided::UnknownSchema { .. } => TakeError::Wait(error.to_string()),
-        })?;
+        let decision = match self.poison(shared.suspicion, visible) {
+            Some(death) => step::route::undecodable(death),
+            None => step::decide(input, now, &view, &shared.handlers, visible).map_err(|error| match error {
+                Undecided::State(error) => TakeError::State(error),
+                Undecided::UnknownSchema { .. } => TakeError::Wait(error.to_string()),
+            })?,
+        };
         self.position.stream_time = now;
         self.position.next = input.offset + 1;
         if visible.is_none() {
@@ -167,6 +192,17 @@ impl<S: Store> Task<S> {
         }
         self.stage(decision);
         Ok(())
+    }
+
+    /// Why the next record is not even looked at.
+    fn poison(&self, suspicion: Suspicion, visible: Option<Place>) -> Option<Death> {
+        let is_first = self.position.next == self.committed.next;
+        if !is_first || visible.is_some() || self.committed.deaths < suspicion.deaths {
+            return None;
+        }
+        let message =
+            format!("{} processes died while they handled this record and nothing else", self.committed.deaths);
+        Some(Death { reason: ReasonCode::Poison, message, stage: "process" })
     }
 
     fn emit(
@@ -287,6 +323,11 @@ impl<S: Store> Task<S> {
         if !self.is_touched() {
             return Ok(());
         }
+        if self.position.next != self.committed.next {
+            self.position.attempts = 0;
+            self.position.deaths = 0;
+            self.position.is_marked = false;
+        }
         self.position.txn = self.committed.txn + 1;
         self.position.delta_txn = self.position.txn;
         for source in self.overlay.open.source_classes.keys() {
@@ -331,6 +372,36 @@ impl<S: Store> Task<S> {
             }
         }
         (self.partition, self.position.next, self.position.metadata())
+    }
+
+    /// Whether records are to be handled one at a time.
+    pub fn is_suspect(&self, suspicion: Suspicion) -> bool {
+        self.committed.attempts >= suspicion.attempts
+    }
+
+    /// Whether it is said that the next record is being handled.
+    pub fn is_marked(&self) -> bool {
+        self.committed.is_marked
+    }
+
+    /// Says that the next record is about to be handled and nothing else: what to commit for that.
+    pub fn mark(&mut self) -> (i32, i64, String) {
+        self.position.is_marked = true;
+        self.position.txn = self.committed.txn + 1;
+        (self.partition, self.position.next, self.position.metadata())
+    }
+
+    /// The next record waits for something else than a process that survives it.
+    pub fn acquit(&mut self) {
+        for position in [&mut self.committed, &mut self.position] {
+            position.attempts = 0;
+            position.is_marked = false;
+        }
+    }
+
+    /// The mark is committed.
+    pub fn marked(&mut self) {
+        self.committed = self.position.clone();
     }
 
     /// The transaction is committed: what it changed is true now. What to count is the answer.

@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::books::Tallies;
 use crate::emit::Emitter;
 use crate::lifecycle::{Action, Ending, Event, Lifecycle, Progress, Stage};
-use crate::log::{Acks, Bounds, Fault, Log};
+use crate::log::{Acks, Bounds, Fault, Log, Polled};
 use crate::state::{StateError, Store, Stores};
 use crate::takeover::{Opening, Takeover};
 use crate::task::{Count, Shared, TakeError, Task};
@@ -49,6 +49,10 @@ pub struct Worker<L, S: Stores, O> {
     takeovers: BTreeMap<i32, Takeover<S::Store>>,
     tasks: BTreeMap<i32, Task<S::Store>>,
     held: Vec<i32>,
+    /// Records this process handled alone, by partition: it is alive, whatever came of it.
+    marked: BTreeMap<i32, i64>,
+    /// Partitions that wait until such a record has been handled.
+    aside: Vec<i32>,
     stages: BTreeMap<i32, Stage>,
 }
 
@@ -69,6 +73,8 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             takeovers: BTreeMap::new(),
             tasks: BTreeMap::new(),
             held: Vec::new(),
+            marked: BTreeMap::new(),
+            aside: Vec::new(),
             stages: BTreeMap::new(),
         }
     }
@@ -90,8 +96,9 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             | Action::Fence(_)
             | Action::Restore(_)
             | Action::Start(_)
-            | Action::Resume(_) => true,
-            Action::Begin(_)
+            | Action::Resume(_) => !self.tasks.values().any(Task::is_marked),
+            Action::Mark(_)
+            | Action::Begin(_)
             | Action::Produce(_)
             | Action::SendOffsets(_)
             | Action::Commit(_)
@@ -133,6 +140,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             Action::Fence(parts) => self.fence(&parts),
             Action::Restore(partition) => self.restore(partition),
             Action::Start(partition) => self.start(partition),
+            Action::Mark(partition) => self.mark(partition),
             Action::Begin(_) => self.log.begin().map(|()| Event::Begun),
             Action::Produce(parts) => self.produce(&parts),
             Action::SendOffsets(parts) => self.send_offsets(&parts),
@@ -154,8 +162,12 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     fn collect(&mut self, is_patient: bool) -> Result<Event, Fault> {
         let wait_ms = if is_patient { self.bounds.wait_ms } else { 1 };
         self.batch.clear();
-        let polled = self.log.collect(&mut self.batch, Bounds { wait_ms, ..self.bounds })?;
+        let mut polled = self.log.collect(&mut self.batch, Bounds { wait_ms, ..self.bounds })?;
+        self.bring_back(&mut polled);
         self.batch.remove(&polled.revoked);
+        if let Some(suspect) = self.suspect() {
+            return Ok(self.single_out(suspect, polled));
+        }
         let now_ms = self.log.now_ms();
         let mut batch = self.batch.partitions();
         batch
@@ -166,11 +178,70 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         Ok(Event::Polled { batch, revoked: polled.revoked, assigned: polled.assigned })
     }
 
+    /// A partition that has to be handled with care: the one that is marked, before any other goes on, or the next
+    /// one with records.
+    fn suspect(&self) -> Option<i32> {
+        let marked = self.tasks.iter().find(|(_, task)| task.is_marked()).map(|(partition, _)| *partition);
+        let is_suspect =
+            |partition: &i32| self.tasks.get(partition).is_some_and(|task| task.is_suspect(self.shared.suspicion));
+        marked.or_else(|| self.batch.partitions().into_iter().find(is_suspect))
+    }
+
+    /// Puts everything back but the first record of a suspect, and that too if nobody knows yet that it comes next.
+    /// Other partitions are set aside until it has been handled: none of them may keep its record from coming.
+    fn single_out(&mut self, suspect: i32, mut polled: Polled) -> Event {
+        let partitions = self.batch.partitions();
+        let is_marked = self.tasks.get(&suspect).is_some_and(Task::is_marked);
+        let first = self.batch.keep_first(suspect).filter(|_| is_marked);
+        if !is_marked {
+            self.batch.clear();
+        }
+        for partition in partitions {
+            let Some(task) = self.tasks.get(&partition) else { continue };
+            let done = if partition == suspect {
+                self.log.run(partition, first.map_or(task.next(), |offset| offset + 1))
+            } else {
+                self.aside.push(partition);
+                self.log.pause(partition)
+            };
+            take_anew_if(done, partition, &mut polled, &mut self.observer);
+        }
+        self.batch.remove(&polled.revoked);
+        if !is_marked && polled.revoked.is_empty() && polled.assigned.is_empty() {
+            return Event::Suspected(suspect);
+        }
+        Event::Polled { batch: self.batch.partitions(), revoked: polled.revoked, assigned: polled.assigned }
+    }
+
+    /// Lets the partitions that were set aside go on, once no record is being handled alone.
+    fn bring_back(&mut self, polled: &mut Polled) {
+        if self.tasks.values().any(Task::is_marked) {
+            return;
+        }
+        for partition in std::mem::take(&mut self.aside) {
+            let is_running = self.life.partitions().get(&partition) == Some(&Stage::Running);
+            if let Some(task) = self.tasks.get(&partition).filter(|_| is_running) {
+                let done = self.log.run(partition, task.next());
+                take_anew_if(done, partition, polled, &mut self.observer);
+            }
+        }
+    }
+
+    fn mark(&mut self, partition: i32) -> Result<Event, Fault> {
+        let Some(task) = self.tasks.get_mut(&partition) else { return Ok(Event::Failed) };
+        self.log.begin()?;
+        self.log.send_offsets(&[task.mark()])?;
+        let is_clean = self.log.commit()?;
+        task.marked();
+        self.marked.insert(partition, task.next());
+        Ok(Event::Marked { is_clean })
+    }
+
     fn read_positions(&mut self, parts: &[i32]) -> Result<Event, Fault> {
         let mut known = Vec::new();
         let mut halted = Vec::new();
         for (partition, stored) in self.log.positions(parts)? {
-            match Takeover::begin(&mut self.log, partition, stored)? {
+            match Takeover::begin(&mut self.log, partition, stored, self.marked.get(&partition).copied())? {
                 Ok(takeover) => {
                     self.takeovers.insert(partition, takeover);
                     known.push(partition);
@@ -245,6 +316,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
                 Ok(()) => {}
                 Err(TakeError::Wait(message)) => {
                     observer.trouble(input.partition, false, &message);
+                    task.acquit();
                     self.held.push(input.partition);
                 }
                 Err(TakeError::Fault(fault)) => return Err(fault),
@@ -359,6 +431,15 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             }
         }
         self.stages.clone_from(self.life.partitions());
+    }
+}
+
+/// A partition that could not be put back is taken over anew, or its records would be left out.
+fn take_anew_if(done: Result<(), Fault>, partition: i32, polled: &mut Polled, observer: &mut impl Observer) {
+    if let Err(fault) = done {
+        observer.fault(&fault);
+        polled.revoked.push(partition);
+        polled.assigned.push(partition);
     }
 }
 

@@ -206,6 +206,22 @@ async fn a_truncated_input_stops_the_partition_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_record_that_kills_every_process_becomes_a_dead_letter_and_holds_up_nobody_for_ever() {
+    let mut rig = Rig::new("poison").await;
+    rig.feed(200);
+    let (partition, offset) = rig.a_clean_one();
+    let poison = format!("die-before:clean/{partition}/{offset}:1");
+    let mut deaths = 0;
+    while rig.run("a", &poison, "-").await == Waited::Killed {
+        deaths += 1;
+        assert!(deaths < 12, "it is never given up");
+    }
+    // Three to become suspicious, three with nothing but this record in hand.
+    assert!((5..=7).contains(&deaths), "{deaths} processes died");
+    rig.check_given_up((partition, offset));
+}
+
+#[tokio::test]
 async fn an_input_with_more_partitions_than_the_state_was_built_for_is_refused() {
     let mut rig = Rig::new("grown").await;
     rig.feed(200);

@@ -339,6 +339,32 @@ impl Rig {
         Ok(())
     }
 
+    /// A record of the input that should come out in `clean-events`.
+    pub fn a_clean_one(&self) -> (i32, i64) {
+        let expected = history::expect(&self.input());
+        let mut clean = expected.places.iter().filter(|(_, place)| **place == Place::Clean);
+        clean.nth(3).map(|(src, _)| *src).expect("most of them")
+    }
+
+    /// Checks that a record became a dead letter, that other partitions are as if nothing had been, and that its own
+    /// was read to the end.
+    pub fn check_given_up(&self, poison: (i32, i64)) {
+        let expected = history::expect(&self.input());
+        let mut found = BTreeMap::new();
+        for (topic, place) in [(Topic::Clean, Place::Clean), (Topic::Stale, Place::Stale), (Topic::Dead, Place::Dead)] {
+            for record in self.output(&topic) {
+                assert_eq!(found.insert(record.src, place), None, "{:?} came out twice", record.src);
+            }
+        }
+        assert_eq!(found.get(&poison), Some(&Place::Dead), "SEED={}", self.seed);
+        let elsewhere = |places: &BTreeMap<(i32, i64), Place>| {
+            places.iter().filter(|((of, _), _)| *of != poison.0).map(|(src, place)| (*src, *place)).collect::<Vec<_>>()
+        };
+        assert_eq!(elsewhere(&found), elsewhere(&expected.places), "SEED={}", self.seed);
+        let last = expected.places.keys().filter(|(of, _)| *of == poison.0).max().expect("it has some");
+        assert!(found.contains_key(last), "SEED={}: its partition stops before {last:?}", self.seed);
+    }
+
     /// The tallies in an instance's stores, by partition.
     pub fn store_tallies(&self, instance: &str) -> BTreeMap<i32, Tallies> {
         let mut stores = RocksStores::new(self.state(instance));

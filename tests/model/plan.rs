@@ -92,6 +92,8 @@ pub struct Plan {
     pub batch: usize,
     /// Changes that wait in memory for the stores.
     pub kept: usize,
+    /// Takeovers without a move after which records are handled one at a time.
+    pub suspect_after: u32,
     pub epochs: Epochs,
     /// Steps after which no fault begins any more.
     pub horizon: usize,
@@ -123,6 +125,7 @@ impl Plan {
             workers: random.random_range(1..4),
             batch: random.random_range(1..9),
             kept: [0, 0, 3, 12, 1000][random.random_range(0..5)],
+            suspect_after: [1, 2, 3, u32::MAX][random.random_range(0..4)],
             epochs: [Epochs::EveryCommit, Epochs::WhenTroubled, Epochs::WhenNoticed][random.random_range(0..3)],
             horizon: random.random_range(100..900),
             budget: random.random_range(2..24),
@@ -153,6 +156,7 @@ impl Plan {
             workers: 1,
             batch: 7,
             kept: [0, 5, 1000][seed as usize % 3],
+            suspect_after: [3, u32::MAX, 2, 1][seed as usize % 4],
             epochs: Epochs::WhenTroubled,
             horizon: 0,
             budget: 0,

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use processor::lifecycle::{Action, Ending};
 use processor::log::Bounds;
 use processor::step::handle::Handlers;
-use processor::task::Shared;
+use processor::task::{Shared, Suspicion};
 use processor::worker::Worker;
 
 use crate::client::MemoryLog;
@@ -144,6 +144,8 @@ impl World {
             handlers: Handlers::default().into(),
             input_topic: "verified-events".to_owned(),
             clean_partitions: self.cluster.borrow().clean_partitions,
+            // Nothing here is poison, however often a process dies.
+            suspicion: Suspicion { attempts: self.plan.borrow().suspect_after, deaths: u32::MAX },
         };
         let bounds =
             Bounds { events: self.plan.borrow().batch, bytes: usize::MAX, wait_ms: 0, kept: self.plan.borrow().kept };

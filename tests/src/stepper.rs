@@ -21,6 +21,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+use schemas::headers;
 use schemas::identity::Hash128;
 
 /// What happens at the chosen call.
@@ -119,6 +120,15 @@ impl Tracker {
     fn before(&mut self, call: &'static str) -> bool {
         *self.counts.entry(call).or_default() += 1;
         self.strike(call, false)
+    }
+
+    /// Whether the trouble is this very record, wherever it is handled: `die-before:clean/2/5:1` is offset 5 of
+    /// partition 2.
+    fn is_poison(&self, record: &Record<'_>) -> bool {
+        let mut headers = record.headers.iter();
+        let src = headers.find(|(name, _)| *name == headers::WEIR_SRC).map(|(_, value)| String::from_utf8_lossy(value));
+        let wanted = self.trouble.as_ref().and_then(|trouble| trouble.call.strip_prefix("clean/"));
+        wanted.is_some_and(|wanted| src.is_some_and(|src| src.replace(':', "/") == wanted))
     }
 
     fn strike(&mut self, call: &'static str, is_after: bool) -> bool {
@@ -234,6 +244,9 @@ impl Log for TroubledLog {
     }
 
     fn produce(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        if record.out == Out::Clean && self.tracker.borrow().is_poison(record) {
+            signal("-KILL");
+        }
         self.around("produce", |log| log.produce(record))
     }
 

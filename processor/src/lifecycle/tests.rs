@@ -155,3 +155,17 @@ fn a_held_partition_tries_again_after_a_while() {
     life.step(Event::Resumed);
     assert!(life.is_ready());
 }
+
+#[test]
+fn a_suspect_is_marked_before_its_record_is_handled_and_a_failed_mark_is_a_failed_transaction() {
+    let mut life = running(&[0, 1]);
+    assert_eq!(life.step(Event::Suspected(1)), Action::Mark(1));
+    assert_eq!(life.step(Event::Marked { is_clean: false }), Action::Recycle);
+    assert_eq!(life.step(Event::Recycled), Action::Collect { is_patient: true });
+    assert_eq!(life.step(polled(&[], &[], &[1])), Action::Begin(vec![1]));
+
+    let mut life = running(&[0, 1]);
+    life.step(Event::Suspected(1));
+    assert_eq!(life.step(Event::Failed), Action::Forget(vec![1]));
+    assert_eq!(life.step(Event::Closed), Action::Recycle);
+}

@@ -21,7 +21,7 @@ use crate::books::Tallies;
 use crate::varint::Malformed;
 
 /// Memory for blocks, indexes and filters of all stores of a process.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Bits per key of the filters: about one false positive in a hundred.
 const FILTER_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 8 * 1024;
