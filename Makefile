@@ -5,7 +5,7 @@
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help demo run test simulate controls kafka-up kafka-down bench build setup fmt lint audit
+.PHONY: help demo run test simulate controls torture kafka-up kafka-down bench build setup fmt lint audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -16,7 +16,7 @@ demo: setup build ## a recorded day of webhooks through the pipeline; exits 0 on
 run: setup build  ## the same set-up, then stays up until Ctrl-C
 	@exec $(BIN)/weir-demo run
 
-test:            ## everything: format, lints, unit, contract, model, broker, end to end
+test:            ## everything: format, lints, unit, contract, model, broker, end to end, torture
 	@scripts/setup test
 	@scripts/test
 
@@ -29,6 +29,9 @@ controls: setup  ## writes the table of negative controls anew, after a change t
 bench: setup build ## the benchmark suite; tables on the terminal, JSON in target/bench/
 	@mkdir -p target/bench
 	@$(BIN)/weir-bench
+
+torture: setup build ## three real brokers, faults everywhere: SEED=4711 MINUTES=3; adds a line to docs/evidence.jsonl
+	@$(BIN)/weir-torture run
 
 kafka-up:        ## a local broker on 127.0.0.1:9092 (KAFKA_NODES=3 for three)
 	@scripts/kafka/up

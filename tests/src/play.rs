@@ -4,7 +4,7 @@
 //! signed anew, until it is answered or its provider's patience ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -23,8 +23,8 @@ use crate::wire::{Answer, Client};
 const LANES_AT_ONCE: usize = 96;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How long a provider goes on trying one delivery. Real ones try for days.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a provider goes on trying one delivery, where nothing worse than a restart is expected.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything that playing needs.
 #[derive(Debug)]
@@ -33,12 +33,19 @@ pub struct Stage {
     pub plan: Plan,
     /// What it is signed with.
     pub secrets: Secrets,
-    /// Where to.
-    pub client: Client,
+    /// Where to: doors that are taken in turn.
+    pub doors: Vec<Client>,
+    /// How fast: when the first of all deliveries was due, and how long after it each next one is; or as fast as
+    /// it goes.
+    pub pace: Option<(Instant, Duration)>,
+    /// How long a provider goes on trying one delivery. Real ones try for days.
+    pub patience: Duration,
     /// Largest body that the door takes, in bytes.
     pub body_limit: usize,
     /// What is written down.
     pub ledger: Open,
+    /// How many deliveries were begun.
+    pub begun: AtomicU32,
 }
 
 /// Plays the whole plan.
@@ -75,14 +82,18 @@ async fn play_step(stage: &Arc<Stage>, step: &[usize]) {
 
 /// Makes one delivery until it is answered for good.
 async fn deliver(stage: &Stage, number: usize) {
+    let turn = stage.begun.fetch_add(1, Ordering::Relaxed);
+    if let Some((start, interval)) = stage.pace {
+        tokio::time::sleep_until((start + interval * turn).into()).await;
+    }
     let mut entry = Entry { sent: stage.ledger.now(), ..Entry::default() };
     let expected = door::expected(&stage.plan, number);
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + stage.patience;
     let mut pause = FIRST_PAUSE;
-    loop {
+    for door in stage.doors.iter().cycle().skip(number % stage.doors.len()) {
         let now_s = Timestamp::now().as_second();
         let request = door::request(&stage.plan, &stage.secrets, stage.body_limit, number, now_s);
-        let trouble = match stage.client.send(&request).await {
+        let trouble = match door.send(&request).await {
             Ok(answer) if answer.status != 503 => {
                 entry.complaint = door::complaint(&expected, &answer);
                 entry.status = answer.status;
@@ -100,7 +111,7 @@ async fn deliver(stage: &Stage, number: usize) {
             }
         };
         if entry.complaint.is_some() || Instant::now() > end {
-            entry.complaint.get_or_insert_with(|| format!("given up after {PATIENCE:?}: {trouble}"));
+            entry.complaint.get_or_insert_with(|| format!("given up after {:?}: {trouble}", stage.patience));
             break;
         }
         tokio::time::sleep(pause).await;
@@ -127,7 +138,7 @@ pub async fn probe(stage: &Stage) -> Result<(Answer, Duration)> {
     let now_s = Timestamp::now().as_second();
     let request = door::request(&stage.plan, &stage.secrets, stage.body_limit, number, now_s);
     let begin = Instant::now();
-    let answer = stage.client.send(&request).await?;
+    let answer = stage.doors[0].send(&request).await?;
     let took = begin.elapsed();
     stage.ledger.amend(number, |entry| match door::reason(&answer) {
         Some(reason) => *entry.put_off.entry(reason).or_default() += 1,

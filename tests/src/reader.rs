@@ -48,7 +48,8 @@ pub fn read(cluster: &Cluster, prefix: &str) -> Result<Observed> {
     Ok(observed)
 }
 
-fn each(cluster: &Cluster, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<()>) -> Result<()> {
+/// Reads every committed record of one topic that there is now.
+pub fn each(cluster: &Cluster, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<()>) -> Result<()> {
     let ends = cluster.settled_ends(topic)?;
     let consumer = cluster.consumer("weir-tests-reader")?;
     let mut start = TopicPartitionList::new();

@@ -1,6 +1,7 @@
 //! A run: a plan played against a pipeline, and the books that are closed when all is at rest.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -62,7 +63,10 @@ impl Run {
         let stage = Stage {
             ledger: Open::new(plan.deliveries.len()),
             secrets: pipeline.secrets.clone(),
-            client: Client::new(pipeline.door()),
+            doors: vec![Client::new(pipeline.door())],
+            pace: None,
+            patience: play::PATIENCE,
+            begun: AtomicU32::new(0),
             body_limit: pipeline.setup.body_limit,
             plan,
         };

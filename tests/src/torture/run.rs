@@ -1,0 +1,297 @@
+//! One run: set up, load and harm at the same time, heal, wait for rest, judge.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use tokio::task::{JoinHandle, JoinSet, block_in_place};
+
+use crate::cluster::Cluster;
+use crate::ledger::Open;
+use crate::payloads::Payloads;
+use crate::pipeline::{Pipeline, Setup};
+use crate::place;
+use crate::plan::Plan;
+use crate::play::{self, Stage};
+use crate::ports;
+use crate::scrape::Metrics;
+use crate::screen::say;
+use crate::tallies::Tallies;
+use crate::torture::actors::{self, Scene, SmallDisk};
+use crate::torture::control::Control;
+use crate::torture::evidence;
+use crate::torture::fleet::{Member, Role};
+use crate::torture::journal::Journal;
+use crate::torture::nodes::Nodes;
+use crate::torture::proxy::Proxy;
+use crate::torture::verdict::{self, Places, Remains};
+use crate::torture::views::Witness;
+use crate::torture::weather::Weather;
+use crate::wait::wait_until;
+use crate::wire::Client;
+
+/// Partitions of every topic.
+const PARTITIONS: i32 = 8;
+const BODY_LIMIT: usize = 256 * 1024;
+/// How long a provider goes on: longer than any run.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// How long the system may stand still once everything is well again.
+const STANDSTILL: Duration = Duration::from_secs(90);
+/// How long committed tallies may take to show in the metrics.
+const METRICS_WITHIN: Duration = Duration::from_secs(30);
+/// How long between two looks at what has moved.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// What is worth counting in the logs of the processors.
+const RECOVERIES: [&str; 5] = [
+    "partition taken over",
+    "a fault was met",
+    "effects of a torn transaction were found and neutralised",
+    "the group's client failed for good and is rebuilt",
+    "the group's client was fenced and is rebuilt",
+];
+
+/// What to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What it follows from.
+    pub seed: u64,
+    /// How long load and harm last.
+    pub time: Duration,
+    /// Deliveries a second.
+    pub rate: u32,
+    /// Harm that the verdict must find out; the run then fails.
+    pub control: Option<Control>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// For the evidence.
+    pub run: evidence::Run,
+    /// Where journal and logs are, if they were kept.
+    pub folder: PathBuf,
+}
+
+/// The system under torture, and who watches it.
+struct Site {
+    options: Options,
+    pipeline: Arc<Pipeline>,
+    scene: Arc<Scene>,
+    cluster: Cluster,
+    stage: Arc<Stage>,
+    witness: Witness,
+    _proxies: Vec<Proxy>,
+}
+
+/// Tortures. A violation is an outcome; an error is a defect of the harness or of its surroundings.
+pub async fn torture(options: Options) -> Result<Outcome> {
+    let name = format!("torture-{}", options.seed);
+    let folder = place::target("torture")?.join(options.seed.to_string());
+    let brokers = place::root().join("target/kafka").join(name);
+    say(&format!("seed {}: {:?} at {} deliveries a second", options.seed, options.time, options.rate));
+    let site = prepare(options, &folder, &brokers).await?;
+    let journal = site.scene.journal.clone();
+    say(&format!("  journal {}", place::shown(&folder.join("journal"))));
+    let mut keepers = JoinSet::new();
+    for member in site.members() {
+        keepers.spawn(async move { member.supervise().await });
+    }
+    let stage = Arc::clone(&site.stage);
+    let playing = tokio::spawn(async move { play::play(&stage).await });
+    tokio::select! {
+        acted = actors::act(&site.scene) => acted?,
+        Some(ended) = keepers.join_next() => bail!("nobody looks after a process any more: {ended:?}"),
+    }
+    say("  all is healed; waiting for rest");
+    let healed = Instant::now();
+    let at_rest = site.rest(&journal, playing).await?;
+    let rest_s = healed.elapsed().as_secs_f64();
+    let mut run = site.record(rest_s).await?;
+    if at_rest {
+        say(&format!("  at rest after {rest_s:.1} s"));
+        keepers.abort_all();
+        while keepers.join_next().await.is_some() {}
+        site.judge(&mut run).await?;
+    }
+    run.violations.extend(journal.violations());
+    drop(keepers);
+    if run.violations.is_empty() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        std::fs::remove_dir_all(&brokers).with_context(|| format!("cannot remove {}", brokers.display()))?;
+    }
+    Ok(Outcome { run, folder })
+}
+
+async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site> {
+    let Options { seed, time, rate, .. } = options;
+    let folder_of_brokers = brokers.to_owned();
+    let nodes = tokio::task::spawn_blocking(move || Nodes::start(&folder_of_brokers)).await??;
+    let setup = Setup {
+        brokers: nodes.through_proxies(),
+        prefix: String::new(),
+        folder: folder.to_owned(),
+        seed,
+        ingest_port: ports::free()?,
+        partitions: PARTITIONS,
+        body_limit: BODY_LIMIT,
+        session_timeout: "6s",
+        wait: "60s",
+        environment: vec![("WEIR__TOPICS__REPLICATION".to_owned(), "3".to_owned())],
+    };
+    let pipeline = Arc::new(Pipeline::configure(setup)?);
+    let journal = Journal::open(&folder.join("journal"))?;
+    let weather = Arc::new(Weather::new(seed, journal.clone()));
+    let mut proxies = Vec::new();
+    for (node, ports) in nodes.proxied.iter().enumerate() {
+        proxies.push(Proxy::start(node, *ports, Arc::clone(&weather)).await?);
+    }
+    pipeline.create_topics().await?;
+    let cluster = Cluster::new(&nodes.direct);
+    let witness = block_in_place(|| Witness::start(&cluster, ""))?;
+    let member = |role: Role, name: &str| Member::new(&pipeline, role, name, &journal).map(Arc::new);
+    let processors = vec![member(Role::Processor, "processor-a")?, member(Role::Processor, "processor-b")?];
+    let ingests = vec![member(Role::Ingest, "ingest-a")?, member(Role::Ingest, "ingest-b")?];
+    let guest = member(Role::Processor, "processor-guest")?;
+    let disk = SmallDisk::mount(&processors[1].state)?;
+    for member in processors.iter().chain(&ingests) {
+        member.start().await?;
+    }
+    for member in processors.iter().chain(&ingests) {
+        member.ready().await?;
+    }
+    let deliveries = rate as usize * time.as_secs() as usize;
+    let plan = Plan::new(seed, deliveries, Timestamp::now().as_millisecond(), &Payloads::own("no network is needed"));
+    let start = Instant::now();
+    let stage = Stage {
+        ledger: Open::new(plan.deliveries.len()),
+        secrets: pipeline.secrets.clone(),
+        doors: ingests.iter().map(|ingest| Client::new(ingest.listen)).collect(),
+        pace: Some((start, Duration::from_secs(1) / rate)),
+        patience: PATIENCE,
+        begun: AtomicU32::new(0),
+        body_limit: BODY_LIMIT,
+        plan,
+    };
+    let scene = Scene { seed, end: start + time, nodes, weather, processors, guest, ingests, disk, journal };
+    let (scene, stage) = (Arc::new(scene), Arc::new(stage));
+    Ok(Site { options, pipeline, scene, cluster, stage, witness, _proxies: proxies })
+}
+
+impl Site {
+    fn members(&self) -> Vec<Arc<Member>> {
+        let Scene { processors, ingests, guest, .. } = &*self.scene;
+        processors.iter().chain(ingests).chain(std::iter::once(guest)).cloned().collect()
+    }
+
+    /// Waits until every delivery is answered and every record committed, as long as anything moves. Whether it
+    /// came to rest.
+    async fn rest(&self, journal: &Journal, playing: JoinHandle<()>) -> Result<bool> {
+        let (group, topic) = (self.pipeline.group(), self.pipeline.topic("verified-events"));
+        let mut moved = Instant::now();
+        let mut last = (0, None);
+        loop {
+            let lag = block_in_place(|| self.cluster.lag(&group, &topic)).ok();
+            if playing.is_finished() && lag == Some(0) {
+                playing.await.context("a provider panicked")?;
+                return Ok(true);
+            }
+            let now = (self.stage.ledger.answered(), lag);
+            if now != last {
+                (last, moved) = (now, Instant::now());
+            }
+            if moved.elapsed() > STANDSTILL {
+                let of = self.stage.plan.deliveries.len();
+                journal
+                    .violation(&format!("nothing moved for {STANDSTILL:?}: {} of {of} answered, lag {lag:?}", now.0));
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// What is known before anything is judged.
+    async fn record(&self, rest_s: f64) -> Result<evidence::Run> {
+        let (journal, logs) = (&self.scene.journal, self.logs());
+        let mut recoveries = journal.recoveries();
+        for words in RECOVERIES {
+            recoveries.insert(words.to_owned(), verdict::mentions(&logs, words)?);
+        }
+        for member in self.members() {
+            let crashed = member.ends().await.into_iter().filter(|end| !end.contains("exit code"));
+            crashed.for_each(|end| journal.violation(&format!("a process crashed: {end}")));
+        }
+        let plan = &self.stage.plan;
+        Ok(evidence::Run {
+            commit: evidence::commit(),
+            date: Timestamp::now().strftime("%Y-%m-%dT%H:%MZ").to_string(),
+            seed: self.options.seed,
+            minutes: (self.options.time.as_secs_f64() / 6.0).round() / 10.0,
+            events: plan.events.len() as u64,
+            sent: self.stage.ledger.answered() as u64,
+            again: 0,
+            outputs: [0; 3],
+            duplicates: 0,
+            extra_copies: 0,
+            disk: if self.scene.disk.is_some() { "tmpfs" } else { "not run" }.to_owned(),
+            faults: journal.faults(),
+            recoveries,
+            rest_s: (rest_s * 10.0).round() / 10.0,
+            controls: Vec::new(),
+            violations: verdict::inexcusable(&logs)?,
+        })
+    }
+
+    /// Judges, stops everything in order, and sees whether the judge can be fooled.
+    async fn judge(self, run: &mut evidence::Run) -> Result<()> {
+        let ledger = self.stage.ledger.close();
+        run.again = ledger.entries.iter().map(|entry| u64::from(entry.unknown())).sum();
+        let stage = Arc::clone(&self.stage);
+        let remains =
+            Remains { plan: &stage.plan, ledger: &ledger, cluster: &self.cluster, prefix: "", partitions: PARTITIONS };
+        if let Some(control) = self.options.control {
+            control.strike(remains.cluster, remains.prefix).await?;
+        }
+        let Places { observed, tallies, mut violations, extra_copies } = block_in_place(|| verdict::places(&remains))?;
+        run.extra_copies = extra_copies;
+        violations.extend(self.books(&tallies).await);
+        for member in self.members() {
+            member.stop().await?;
+        }
+        let seen = block_in_place(|| self.witness.finish())?;
+        violations.extend(block_in_place(|| verdict::readers(&remains, &observed, &seen))?);
+        run.outputs = [&observed.clean.len(), &observed.stale.len(), &observed.dead.len()].map(|count| *count as u64);
+        run.duplicates = tallies.rows.values().map(|row| row.duplicate).sum();
+        if violations.is_empty() {
+            for control in Control::ALL {
+                control.strike(remains.cluster, remains.prefix).await?;
+                let found = block_in_place(|| verdict::places(&remains))?;
+                match found.violations.iter().any(|text| text.contains(control.complaint())) {
+                    true => run.controls.push(control.name().to_owned()),
+                    false => violations.push(format!("the control {} was not found out", control.name())),
+                }
+            }
+        }
+        run.violations.extend(violations);
+        Ok(())
+    }
+
+    /// The processors' books against what must stand in them.
+    async fn books(&self, tallies: &Tallies) -> Vec<String> {
+        let waited = wait_until("books", METRICS_WITHIN, || async {
+            let mut metrics = Metrics::default();
+            for member in &self.scene.processors {
+                metrics = metrics.and(member.metrics().await.map_err(|error| format!("{}: {error:#}", member.name))?);
+            }
+            let differences = tallies.compare_processor(&metrics);
+            if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
+        });
+        waited.await.err().map(|error| format!("{error:#}")).into_iter().collect()
+    }
+
+    fn logs(&self) -> Vec<PathBuf> {
+        self.members().iter().map(|member| member.log.clone()).collect()
+    }
+}
