@@ -90,7 +90,8 @@ impl KafkaLog {
     pub async fn supervise(self: Arc<Self>) {
         let mut was_up = false;
         loop {
-            if self.shared.is_fatal.swap(false, Ordering::AcqRel) {
+            if let Some((code, reason)) = self.producer.load().client().fatal_error() {
+                tracing::error!(%code, reason, "the producer broke");
                 self.replace().await;
             }
             let is_answering = self.ask().await;
@@ -148,8 +149,7 @@ impl KafkaLog {
                 tokio::task::spawn_blocking(move || drop(old)).await.unwrap_or_default();
             }
             Err(error) => {
-                tracing::error!(%error, "the producer broke and cannot be replaced yet");
-                self.shared.is_fatal.store(true, Ordering::Release);
+                tracing::error!(%error, "the producer cannot be replaced yet");
             }
         }
     }
@@ -200,7 +200,8 @@ fn producer_config(kafka: &config::Kafka, record_bytes: u64) -> ClientConfig {
         config.set("compression.type", "lz4");
     }
     config
-        // Retries of the client neither double nor reorder; acks=all comes with it.
+        // Retries of the client neither double nor reorder; acks=all comes with it. What was given up at the message
+        // time-out may be in the topic all the same: then the provider's next attempt is a copy, which dedup absorbs.
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("message.timeout.ms", MESSAGE_TIMEOUT_MS.to_string())

@@ -21,7 +21,6 @@ use crate::produce::{Ack, AppendError};
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) health: Health,
-    pub(super) is_fatal: AtomicBool,
     /// Whether the cluster answered when it was last asked for the topic.
     pub(super) is_answering: AtomicBool,
     pub(super) skew_ms: AtomicI64,
@@ -90,12 +89,14 @@ impl ClientContext for Reports {
                     self.shared.broken.notify_one();
                 }
             }
-            Some(RDKafkaErrorCode::Fatal) => {
-                tracing::error!(%error, reason, "the producer broke");
-                self.shared.is_fatal.store(true, Ordering::Release);
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {
+                tracing::debug!(%error, reason, "the Kafka client complains");
+            }
+            // A fatal error is reported under the code of what caused it; whether it is one, only the client knows.
+            Some(_) | None => {
+                tracing::debug!(%error, reason, "the Kafka client complains");
                 self.shared.broken.notify_one();
             }
-            Some(_) | None => tracing::debug!(%error, reason, "the Kafka client complains"),
         }
     }
 }

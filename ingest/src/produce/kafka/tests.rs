@@ -85,3 +85,16 @@ fn only_what_the_delivery_does_not_explain_is_a_difference_of_clocks() {
     reports.note_clock(Timestamp::CreateTime(9_999), 1_000, 2_000);
     assert_eq!(shared.skew_ms.load(Ordering::Relaxed), 300, "a time of our own says nothing");
 }
+
+#[tokio::test]
+async fn an_error_under_whatever_code_has_the_producer_looked_at_but_a_lost_connection_does_not() {
+    let is_noticed = async |code: RDKafkaErrorCode| {
+        let reports = reports::Reports { shared: Arc::default() };
+        rdkafka::ClientContext::error(&reports, KafkaError::Global(code), "told by a test");
+        tokio::time::timeout(Duration::ZERO, reports.shared.broken.notified()).await.is_ok()
+    };
+    // What a fatal error is reported as: the code of its cause.
+    assert!(is_noticed(RDKafkaErrorCode::OutOfOrderSequenceNumber).await);
+    assert!(is_noticed(RDKafkaErrorCode::InvalidProducerEpoch).await);
+    assert!(!is_noticed(RDKafkaErrorCode::BrokerTransportFailure).await);
+}
