@@ -14,7 +14,7 @@ use crate::seed::Random;
 
 const SIZE: &str = "size=96m";
 const FILLER: &str = "filler";
-const BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A disk in memory that can be filled up. Dropping it takes it away.
 #[derive(Debug)]
