@@ -277,7 +277,11 @@ mod tests {
         let with_snapshot = |is_snapshot: bool| {
             let whole = Delta { lineage: 1, txn: 2, is_last: true, is_snapshot, next: 10, ..Delta::default() };
             let mut bytes = Vec::new();
-            encode_delta(&whole, |record| Ok::<(), ()>(bytes = record.to_vec())).expect("collecting cannot fail");
+            encode_delta(&whole, |record| {
+                bytes = record.to_vec();
+                Ok::<(), ()>(())
+            })
+            .expect("collecting cannot fail");
             let mut restore = Restore::new(&position, 99, Cursor::default(), 7, Vec::new());
             restore.require_snapshot();
             for (offset, value) in (7..).zip([bytes, delta(3, 20), barrier(4, 3, 99)]) {
