@@ -132,14 +132,15 @@ impl Group {
         let mut trouble = None;
         while batch.len() < bounds.events && batch.bytes() < bounds.bytes {
             // What has been fetched already is taken without looking at the clock each time: it is a slow one.
-            if !batch.len().is_multiple_of(CLOCK_EVERY)
-                && let Some(Ok(message)) = self.consumer.poll(Duration::ZERO)
-            {
-                take(&message, &self.running, batch);
-                continue;
-            }
-            let left = wait.saturating_sub(began.elapsed());
-            match self.consumer.poll(left) {
+            let is_time_to_look = batch.len().is_multiple_of(CLOCK_EVERY);
+            let fetched = if is_time_to_look { None } else { self.consumer.poll(Duration::ZERO) };
+            let mut is_over = false;
+            let next = fetched.or_else(|| {
+                let left = wait.saturating_sub(began.elapsed());
+                is_over = left.is_zero();
+                self.consumer.poll(left)
+            });
+            match next {
                 Some(Ok(message)) => take(&message, &self.running, batch),
                 // An outage leaves many of these in the queue, and behind them may wait one that matters.
                 Some(Err(error)) if passes(&error) => {
@@ -151,7 +152,7 @@ impl Group {
                 }
                 None => {}
             }
-            if left.is_zero() {
+            if is_over {
                 break;
             }
         }
