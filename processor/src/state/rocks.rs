@@ -186,10 +186,13 @@ impl RocksStore {
             }
             file.put(keys::CURSOR, keys::encode_cursor(cursor))
         })?;
-        let mut seen: Vec<([u8; 24], u32)> =
-            number(&changes.entries).map(|(at, entry)| (seen_key(entry), at)).collect();
-        let mut last: Vec<([u8; 20], u32)> =
-            number(&changes.entries).filter_map(|(at, entry)| Some((last_key(entry)?, at))).collect();
+        // What waited until its bucket was over is not written: nobody would remove it.
+        let live = (0_u32..).zip(&changes.entries).filter(|(_, entry)| {
+            let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
+            cursor.buckets.get(&entry.class).is_some_and(|(first, _)| *first <= bucket)
+        });
+        let mut seen: Vec<([u8; 24], u32)> = live.clone().map(|(at, entry)| (seen_key(entry), at)).collect();
+        let mut last: Vec<([u8; 20], u32)> = live.filter_map(|(at, entry)| Some((last_key(entry)?, at))).collect();
         seen.sort_unstable();
         last.sort_unstable();
         let expired: Vec<_> = self.expired(cursor).collect();
@@ -210,10 +213,6 @@ impl RocksStore {
         }
         Ok(files.paths)
     }
-}
-
-fn number(entries: &[Entry]) -> impl Iterator<Item = (u32, &Entry)> {
-    (0_u32..).zip(entries)
 }
 
 fn seen_key(entry: &Entry) -> [u8; 24] {
@@ -428,6 +427,21 @@ mod tests {
         assert_eq!(seen(&store, &young), Some(young.seen));
         let last = store.last(young.class, bucket(&young), young.slot, [2; 12]).expect("readable");
         assert_eq!(last.map(|last| last.occurred_at), Some(young.seen.first_seen - 5));
+    }
+
+    #[test]
+    fn what_waited_until_its_bucket_was_over_is_not_written() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut stores = RocksStores::new(directory.path().to_owned());
+        let mut store = stores.open(0).expect("a new store");
+        let start = 100 * 4 * DAY;
+        let (old, young) = (entry(1, start), entry(2, start + 6 * DAY));
+        apply(&mut store, vec![old, young], &mut Cursor::default(), start + 6 * DAY);
+        let seen = |entry: &Entry| {
+            let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
+            store.seen(entry.class, bucket, entry.slot, entry.hash).expect("readable")
+        };
+        assert_eq!((seen(&old), seen(&young)), (None, Some(young.seen)));
     }
 
     #[test]
