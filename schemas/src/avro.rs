@@ -175,6 +175,11 @@ impl<'a> Writer<'a> {
         self.out.push(u8::from(value));
     }
 
+    /// Bytes that are encoded already.
+    pub(crate) fn raw(&mut self, encoded: &[u8]) {
+        self.out.extend_from_slice(encoded);
+    }
+
     pub(crate) fn bytes(&mut self, value: &[u8]) {
         // A slice is never longer than isize::MAX.
         self.long(value.len() as i64);

@@ -106,11 +106,13 @@ impl<'a> VerifiedEvent<'a> {
         writer.long(i64::from(self.assurance));
         writer.optional_string(self.schema);
         writer.optional_string(self.defect);
-        let http_headers: Vec<_> = self.http_headers.iter().collect();
-        writer.array(&http_headers, |writer, (name, value)| {
-            writer.string(name);
-            writer.bytes(value);
-        });
+        match &self.http_headers {
+            HttpHeaders::Listed(list) => writer.array(list, |writer, (name, value)| {
+                writer.string(name);
+                writer.bytes(value);
+            }),
+            HttpHeaders::Encoded(bytes) => writer.raw(bytes),
+        }
         writer.bytes(self.body);
     }
 
