@@ -18,6 +18,7 @@ pub mod place;
 pub mod ports;
 pub mod wait;
 pub mod guard;
+pub mod interrupt;
 pub mod process;
 pub mod logs;
 pub mod wire;

@@ -6,8 +6,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use tokio::signal::unix::{SignalKind, signal};
 use weir_tests::demo;
+use weir_tests::interrupt::interrupted;
 use weir_tests::observed::Control;
 
 const USAGE: &str =
@@ -73,17 +73,5 @@ async fn obey(order: Order) -> Result<ExitCode> {
                 Ok(ExitCode::from(INTERRUPTED))
             }
         },
-    }
-}
-
-/// SIGINT or SIGTERM.
-async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
     }
 }

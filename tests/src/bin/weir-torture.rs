@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::signal::unix::{SignalKind, signal};
+use weir_tests::interrupt::interrupted;
 use weir_tests::seed;
 use weir_tests::torture::control::Control;
 use weir_tests::torture::evidence;
@@ -91,16 +91,4 @@ fn report(options: &Options, outcome: &Outcome) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     bail!("seed {}: {} violations; logs in {}", run.seed, run.violations.len(), outcome.folder.display())
-}
-
-/// SIGINT or SIGTERM.
-async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }
