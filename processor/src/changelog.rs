@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! record  = version u8 | kind u8 | fields | crc32c of everything before it
-//! DELTA   = lineage txn part last_part | base next seq stream_time | sources | entries
+//! DELTA   = lineage txn part flags (1 last part, 2 snapshot) | base next seq stream_time | sources | entries
 //! BARRIER = lineage txn found nonce | owner
 //! ```
 //! A DELTA that is a snapshot holds every tally and not only those that changed: state that outlives the windows, and
-//! with them the changelog's retention. Values are absolute, so applying a DELTA twice is harmless. A BARRIER says which transaction it found: DELTAs
-//! before it in the log with a greater number never happened. Restore trusts only what follows from that.
+//! with them the changelog's retention. Values are absolute, so applying a DELTA twice is harmless. A BARRIER says
+//! which transaction it found: DELTAs before it in the log with a greater number never happened. Restore trusts only
+//! what follows from that.
 
 use std::collections::BTreeMap;
 

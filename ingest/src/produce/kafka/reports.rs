@@ -81,7 +81,8 @@ impl Reports {
 
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
+        let code = error.rdkafka_error_code();
+        match code {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 // Said again at every attempt to connect.
                 if self.shared.health.lose() {
@@ -89,13 +90,12 @@ impl ClientContext for Reports {
                     self.shared.broken.notify_one();
                 }
             }
-            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {
-                tracing::debug!(%error, reason, "the Kafka client complains");
-            }
-            // A fatal error is reported under the code of what caused it; whether it is one, only the client knows.
             Some(_) | None => {
                 tracing::debug!(%error, reason, "the Kafka client complains");
-                self.shared.broken.notify_one();
+                // A fatal error comes under the code of its cause; whether it is one, only the client knows.
+                if !matches!(code, Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve)) {
+                    self.shared.broken.notify_one();
+                }
             }
         }
     }
