@@ -39,8 +39,34 @@ pub const WEIR_TXN: &str = "weir-txn";
 pub const WEIR_HOP: &str = "weir-hop";
 /// `future` when occurred-at is later than the receipt allows.
 pub const WEIR_CLOCK: &str = "weir-clock";
-/// Reason code on a dead event.
+/// Reason code on a dead event and on a retry.
 pub const WEIR_REASON: &str = "weir-reason";
+/// Why, for a person, on a retry.
+pub const WEIR_MESSAGE: &str = "weir-message";
+/// How often the event had been handled when the record was written.
+pub const WEIR_ATTEMPT: &str = "weir-attempt";
+/// When the event failed first, milliseconds since the epoch.
+pub const WEIR_FIRST_FAILED: &str = "weir-first-failed";
+/// When the event is due, milliseconds since the epoch.
+pub const WEIR_DUE: &str = "weir-due";
+/// How often the event was redriven; absent is never.
+pub const WEIR_GENERATION: &str = "weir-generation";
+/// The failures so far, see [`crate::command::encode_history`].
+pub const WEIR_HISTORY: &str = "weir-history";
+/// `redrive` or `discard`: the record is a command about a dead letter.
+pub const WEIR_COMMAND: &str = "weir-command";
+/// Tells a command from every other.
+pub const WEIR_COMMAND_ID: &str = "weir-command-id";
+/// The dead letter that a command is about, or that a dead event is.
+pub const WEIR_DEAD_ID: &str = "weir-dead-id";
+/// Who sent a command.
+pub const WEIR_OPERATOR: &str = "weir-operator";
+/// Why a command was sent.
+pub const WEIR_NOTE: &str = "weir-note";
+/// `true` on a redrive that may be stale.
+pub const WEIR_AS_IS: &str = "weir-as-is";
+/// How many of a record's headers, from the first, are those of the original record.
+pub const WEIR_ORIGINALS: &str = "weir-originals";
 
 /// The idempotency key of an event: `<source>:<event id>` when that is at most 255 visible ASCII characters,
 /// else `<source>:sha256:<hex of the event id>`, so that it fits an HTTP header.

@@ -13,9 +13,13 @@ pub mod sizes;
 mod avro;
 pub mod verified_event;
 pub mod dead_event;
+pub mod command;
+pub mod resolution;
 pub mod presets;
 
+pub use command::{Command, DeadId};
 pub use dead_event::DeadEvent;
 pub use reason::ReasonCode;
+pub use resolution::Resolution;
 pub use topics::{Topic, Topics};
 pub use verified_event::VerifiedEvent;

@@ -90,10 +90,18 @@ reasons! {
     HandlerRejected = "handler_rejected",
     /// A handler panicked.
     HandlerPanicked = "handler_panicked",
+    /// A handler failed, and may succeed later.
+    HandlerFailed = "handler_failed",
+    /// A call to another service failed in a way that may pass: no connection, no answer in time, 408, 429, 5xx.
+    CallFailed = "call_failed",
+    /// Another service refused a call for good: 400, 401, 403, 404, 410, 422.
+    CallRefused = "call_refused",
     /// Every attempt failed.
     AttemptsExhausted = "attempts_exhausted",
     /// Too many events are parked.
     ParkOverflow = "park_overflow",
+    /// The record of an event that waited is not in its topic any more.
+    RecordLost = "record_lost",
     /// Processing this record killed the process again and again.
     Poison = "poison",
 }
