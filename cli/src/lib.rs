@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod output;
+mod ask;
 mod progress;
 mod http;
 mod log;

@@ -29,6 +29,12 @@ pub struct Log {
     brokers: String,
 }
 
+/// New records of a topic, one at a time.
+pub struct Tail {
+    reader: BaseConsumer,
+    topic: String,
+}
+
 /// A piece of a partition: offsets from `from` up to, without, `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
@@ -165,7 +171,7 @@ impl Log {
                     open.remove(&partition);
                 }
                 Some(Err(error)) if is_passing(&error) && heard.elapsed() < ANSWER => {}
-                Some(Err(error)) => return Err(self.broken(topic, error)),
+                Some(Err(error)) => return Err(broken(topic, error)),
                 None if heard.elapsed() < ANSWER => {}
                 None => {
                     let error = anyhow!("no records of {topic} within {} s", ANSWER.as_secs());
@@ -183,16 +189,19 @@ impl Log {
         start: &[(i32, i64)],
         each: &mut dyn FnMut(&BorrowedMessage<'_>) -> ControlFlow<()>,
     ) -> Result<(), Failure> {
-        let reader = self.reader(topic, start)?;
+        let mut tail = self.tail(topic, start)?;
         loop {
-            match reader.poll(POLL) {
-                Some(Ok(message)) if each(&message).is_break() => return Ok(()),
-                // A broker that is away comes back, and the client with it.
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) | None => {}
-                Some(Err(error)) if is_passing(&error) => {}
-                Some(Err(error)) => return Err(self.broken(topic, error)),
+            if let Some(message) = tail.next(POLL)?
+                && each(&message).is_break()
+            {
+                return Ok(());
             }
         }
+    }
+
+    /// Records from the given offsets on, for whoever has other things to do in between.
+    pub fn tail(&self, topic: &str, start: &[(i32, i64)]) -> Result<Tail, Failure> {
+        Ok(Tail { reader: self.reader(topic, start)?, topic: topic.to_owned() })
     }
 
     fn reader(&self, topic: &str, start: &[(i32, i64)]) -> Result<BaseConsumer, Failure> {
@@ -212,12 +221,28 @@ impl Log {
             anyhow!(error).context(format!("no Kafka broker answers at {} ([kafka] brokers)", self.brokers)),
         )
     }
+}
 
-    fn broken(&self, topic: &str, error: KafkaError) -> Failure {
-        let is_gone = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);
-        let why = if is_gone { ": records were deleted while they were read, run this again" } else { "" };
-        Failure::unavailable(anyhow!(error).context(format!("cannot read {topic}{why}")))
+impl Tail {
+    /// The next record, if one comes within `patience`. A broker that is away comes back, and the client with it.
+    pub fn next(&mut self, patience: Duration) -> Result<Option<BorrowedMessage<'_>>, Failure> {
+        loop {
+            match self.reader.poll(patience) {
+                Some(Ok(message)) => return Ok(Some(message)),
+                // More may have come by now.
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                None => return Ok(None),
+                Some(Err(error)) if is_passing(&error) => return Ok(None),
+                Some(Err(error)) => return Err(broken(&self.topic, error)),
+            }
+        }
     }
+}
+
+fn broken(topic: &str, error: KafkaError) -> Failure {
+    let is_gone = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);
+    let why = if is_gone { ": records were deleted while they were read, run this again" } else { "" };
+    Failure::unavailable(anyhow!(error).context(format!("cannot read {topic}{why}")))
 }
 
 /// Errors after which the client goes on by itself.

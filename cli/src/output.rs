@@ -3,6 +3,8 @@
 //! A row's JSON keys are its table's columns. What comes out of a topic is made harmless before it reaches a
 //! terminal: an event must not move the cursor of whoever looks at it.
 
+pub mod rows;
+
 use std::io::Write;
 
 use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
@@ -113,14 +115,19 @@ impl<'a> Output<'a> {
     pub fn next(&mut self, line: &impl Line) -> Result<(), Failure> {
         match self.form() {
             Form::Table => self.text(&format!("{}\n", harmless(&line.pretty()))),
-            Form::Jsonl => self.object(line),
-            Form::Json => {
-                let before = if self.is_array_open { ",\n" } else { "[\n" };
-                self.is_array_open = true;
-                let text = serde_json::to_string(line).map_err(Failure::internal)?;
-                self.write(&format!("{before}{text}"))
-            }
+            Form::Json | Form::Jsonl => self.item(line),
         }
+    }
+
+    /// The next element of a list in JSON.
+    fn item(&mut self, item: &impl Serialize) -> Result<(), Failure> {
+        if self.form() != Form::Json {
+            return self.object(item);
+        }
+        let before = if self.is_array_open { ",\n" } else { "[\n" };
+        self.is_array_open = true;
+        let text = serde_json::to_string(item).map_err(Failure::internal)?;
+        self.write(&format!("{before}{text}"))
     }
 
     /// Ends what [`next`](Self::next) began. `is_empty_list`: nothing came, which is an empty array in JSON.
@@ -144,6 +151,12 @@ impl<'a> Output<'a> {
     /// Prints a text as it is: a document, not a list.
     pub fn text(&mut self, text: &str) -> Result<(), Failure> {
         self.write(text)?;
+        self.flush()
+    }
+
+    /// Prints bytes as they are, whatever they are: they were asked for.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes).map_err(Failure::internal)?;
         self.flush()
     }
 

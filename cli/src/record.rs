@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rdkafka::message::{Headers, Message};
-use schemas::{DeadEvent, Topic, VerifiedEvent, headers, time};
+use schemas::{Command, DeadEvent, Resolution, Topic, VerifiedEvent, headers, time};
 use serde::Serialize;
 
 use crate::output::Line;
@@ -42,6 +42,9 @@ pub struct Seen {
     /// Only of dead events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead: Option<Dead>,
+    /// Only of commands about dead letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Commanded>,
     /// Record headers.
     pub headers: BTreeMap<String, String>,
     /// The body when it is JSON.
@@ -74,6 +77,23 @@ pub struct Dead {
     pub came_from: String,
 }
 
+/// What a command says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Commanded {
+    /// `redrive` or `discard`.
+    pub verb: &'static str,
+    /// Tells it from every other.
+    pub id: String,
+    /// Which dead letter.
+    pub dead_id: String,
+    /// Who sent it.
+    pub operator: String,
+    /// Why.
+    pub note: String,
+    /// Whether it may be stale.
+    pub as_is: bool,
+}
+
 impl Seen {
     /// Reads a record of a topic.
     pub fn of(topic: &Topic, message: &impl Message) -> Self {
@@ -90,7 +110,11 @@ impl Seen {
         };
         let value = message.payload().unwrap_or_default();
         match topic {
-            Topic::Verified | Topic::Retry(_) => seen.take_verified(value),
+            Topic::Verified => seen.take_verified(value),
+            Topic::Retry(_) => {
+                seen.command = command_of(message);
+                seen.take_verified(value);
+            }
             Topic::Dead => seen.take_dead(value),
             Topic::Clean | Topic::Stale => seen.take_headers(value),
             Topic::Resolutions | Topic::Quarantine | Topic::Changelog => seen.take_body(value),
@@ -200,6 +224,19 @@ pub fn is_of(topic: &Topic, message: &impl Message, event_id: &str) -> bool {
     }
 }
 
+fn command_of(message: &impl Message) -> Option<Commanded> {
+    let all: Vec<(&str, Option<&[u8]>)> = message.headers()?.iter().map(|header| (header.key, header.value)).collect();
+    let command = Command::read(&all)?;
+    Some(Commanded {
+        verb: command.verb.as_str(),
+        id: command.id.to_owned(),
+        dead_id: command.dead_id.to_string(),
+        operator: command.operator.to_owned(),
+        note: command.note.to_owned(),
+        as_is: command.is_as_is,
+    })
+}
+
 /// `<preset>.<type>`, or the preset alone.
 fn join_type(preset: &str, event_type: &str) -> String {
     if event_type.is_empty() { preset.to_owned() } else { format!("{preset}.{event_type}") }
@@ -218,6 +255,22 @@ fn text(bytes: &[u8]) -> String {
 fn json_text(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?;
     serde_json::from_str::<&serde_json::value::RawValue>(text).ok().map(|_| text)
+}
+
+/// A resolution for a person.
+pub fn sentence(resolution: &Resolution) -> String {
+    let mut text = format!("{} at {}", resolution.result.as_str(), resolution.at);
+    let mut add = |before: &str, part: &Option<String>| {
+        if let Some(part) = part {
+            text.push_str(before);
+            text.push_str(part);
+        }
+    };
+    add(" by ", &resolution.operator);
+    add(" by event ", &resolution.by);
+    add(" as ", &resolution.new_dead_id);
+    add(": ", &resolution.note);
+    text
 }
 
 #[cfg(test)]

@@ -75,6 +75,11 @@ fn pieces(config: &Config, log: &Log, since: Option<Duration>) -> Result<Vec<Pie
     Ok(pieces)
 }
 
+/// Whether a resolution's key is a dead id, or that of a late command's answer about it.
+fn is_about(key: &[u8], dead_id: &str) -> bool {
+    key.strip_prefix(dead_id.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+}
+
 fn search(
     log: &Log,
     piece: &Piece,
@@ -91,7 +96,7 @@ fn search(
         progress.advance(1);
         let is_resolution = || {
             let key = rdkafka::Message::key(message).unwrap_or_default();
-            piece.topic == Topic::Resolutions && dead_ids.iter().any(|id| id.as_bytes() == key)
+            piece.topic == Topic::Resolutions && dead_ids.iter().any(|id| is_about(key, id))
         };
         if record::is_of(&piece.topic, message, &options.event_id) || is_resolution() {
             let seen = Seen::of(&piece.topic, message);
@@ -102,4 +107,19 @@ fn search(
         }
         ControlFlow::Continue(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolution_is_about_its_letter_and_so_is_the_answer_to_a_late_command() {
+        for key in ["3-17-0", "3-17-0/c0ffee"] {
+            assert!(is_about(key.as_bytes(), "3-17-0"), "{key}");
+        }
+        for key in ["3-17-1", "3-17-01", "3-17", "", "13-17-0"] {
+            assert!(!is_about(key.as_bytes(), "3-17-0"), "{key}");
+        }
+    }
 }

@@ -2,8 +2,6 @@
 //!
 //! What is compared and changed is decided in `runtime::topics`; here it is shown, asked for and started.
 
-use std::io::{BufRead, Write};
-
 use anyhow::anyhow;
 use comfy_table::Color;
 use runtime::config::Config;
@@ -11,7 +9,8 @@ use runtime::report::{Exit, Failure};
 use runtime::topics::{self, Action, Change};
 use serde::Serialize;
 
-use crate::args::{ApplyArgs, TopicsCommand};
+use crate::args::TopicsCommand;
+use crate::ask::{self, Consent};
 use crate::output::{Output, Row};
 
 /// What happens to one topic.
@@ -43,7 +42,7 @@ pub fn run(config: &Config, command: &TopicsCommand, can_ask: bool, out: &mut Ou
         TopicsCommand::Apply(options) => Some(options),
     };
     if let Some(options) = options {
-        may_write(options, can_ask)?;
+        Consent { yes: options.yes, dry_run: options.dry_run, can_ask }.check("weir topics apply")?;
     }
     let tokio = super::tokio_runtime()?;
     let changes = tokio.block_on(topics::plan(&config.kafka, &config.topics)).map_err(Failure::unavailable)?;
@@ -56,22 +55,14 @@ pub fn run(config: &Config, command: &TopicsCommand, can_ask: bool, out: &mut Ou
             if options.dry_run || counts.to_do() == 0 {
                 return Ok(Exit::Done);
             }
-            if !options.yes && !agreed(&counts)? {
+            if !options.yes && !ask::agreed(&counts.question())? {
                 return Ok(Exit::No);
             }
             tokio.block_on(topics::apply(&config.kafka, &changes)).map_err(Failure::unavailable)?;
-            say(&format!("done: {}\n", counts.sentence()))?;
+            ask::say(&format!("done: {}\n", counts.sentence()))?;
             Ok(Exit::Done)
         }
     }
-}
-
-fn may_write(options: &ApplyArgs, can_ask: bool) -> Result<(), Failure> {
-    if options.yes || options.dry_run || can_ask {
-        return Ok(());
-    }
-    let fix = "without a terminal nobody can be asked: add --yes, or --dry-run to only look";
-    Err(Failure::usage(anyhow!("weir topics apply: {fix}")))
 }
 
 fn show(changes: &[Change], out: &mut Output<'_>) -> Result<(), Failure> {
@@ -139,38 +130,18 @@ impl Counts {
         }
     }
 
+    fn question(&self) -> String {
+        format!("create {} and configure {} topics?", self.create, self.configure)
+    }
+
     fn sentence(&self) -> String {
         format!("{} created, {} configured", self.create, self.configure)
     }
 }
 
-fn agreed(counts: &Counts) -> Result<bool, Failure> {
-    say(&format!("create {} and configure {} topics? [y/N] ", counts.create, counts.configure))?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(Failure::internal)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// Questions and remarks are not the answer, so they do not go where the answer goes.
-fn say(text: &str) -> Result<(), Failure> {
-    let mut err = std::io::stderr().lock();
-    err.write_all(text.as_bytes()).and_then(|()| err.flush()).map_err(Failure::internal)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_write_without_a_terminal_needs_yes() {
-        let options = |yes, dry_run| ApplyArgs { yes, dry_run, ..ApplyArgs::default() };
-        let failure = may_write(&options(false, false), false).unwrap_err();
-        assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.to_string().contains("--yes"));
-        assert!(may_write(&options(true, false), false).is_ok());
-        assert!(may_write(&options(false, true), false).is_ok());
-        assert!(may_write(&options(false, false), true).is_ok());
-    }
 
     #[test]
     fn a_plan_answers_whether_everything_is_as_it_should_be() {

@@ -118,3 +118,23 @@ fn only_the_last_column_is_folded_and_only_where_there_is_room() {
         assert_eq!(folded(narrow).lines().count(), 2, "{}", folded(narrow));
     }
 }
+
+#[test]
+fn a_long_list_is_the_same_list_and_its_table_comes_in_pages() {
+    let streamed = |form: Form, count: usize| {
+        printed(form, |out| {
+            let mut rows = out.rows();
+            for _ in 0..count {
+                rows.push(Fruit { name: "fig", grams: 9, peeled: false, note: None, seeds: vec![] }).unwrap();
+            }
+            rows.end().unwrap();
+        })
+    };
+    for count in [0, 1, 2] {
+        let array: Vec<Value> = serde_json::from_str(&streamed(Form::Json, count)).unwrap();
+        assert_eq!((array.len(), streamed(Form::Jsonl, count).lines().count()), (count, count));
+    }
+    for (count, lines) in [(0, 1), (1, 2), (500, 501), (501, 503)] {
+        assert_eq!(streamed(Form::Table, count).lines().count(), lines, "{count} rows");
+    }
+}

@@ -127,3 +127,30 @@ fn a_person_sees_one_line_however_long_the_body() {
     let line = seen.pretty();
     assert!(line.chars().count() < 260 && line.contains("  e1 ") && line.ends_with('…'), "{line}");
 }
+
+#[test]
+fn a_command_in_a_retry_topic_is_told_from_a_retry() {
+    let id = schemas::DeadId { partition: 3, offset: 12, generation: 0 };
+    let command = Command {
+        verb: schemas::command::Verb::Discard,
+        id: "c1",
+        dead_id: id,
+        attempts: 1,
+        first_failed_ms: 0,
+        operator: "ann",
+        note: "obsolete",
+        is_as_is: false,
+        history: b"[]",
+        originals: Vec::new(),
+    };
+    let headers = command.headers();
+    let text = |value: &Option<Vec<u8>>| String::from_utf8(value.clone().unwrap_or_default()).unwrap();
+    let owned: Vec<(String, String)> = headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+    let borrowed: Vec<(&str, &str)> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let retry = Topic::Retry("5s".to_owned());
+    let commanded = Seen::of(&retry, &message(encoded(&verified(b"{}", None)), &borrowed)).command.unwrap();
+    let said = (commanded.verb, commanded.dead_id.as_str(), commanded.operator.as_str(), commanded.note.as_str());
+    assert_eq!(said, ("discard", "3-12-0", "ann", "obsolete"));
+    let hop = [("weir-hop", "1"), ("weir-reason", "handler_failed")];
+    assert_eq!(Seen::of(&retry, &message(encoded(&verified(b"{}", None)), &hop)).command, None);
+}
