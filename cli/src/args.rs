@@ -1,6 +1,8 @@
 //! The command line, as data. The help texts are what an operator reads first: keep them true.
 //!
-//! Nothing here acts. `dead` and `quarantine` are not declared before they exist.
+//! Nothing here acts. `quarantine` is not declared before it exists.
+
+pub mod dead;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::dead::DeadCommand;
 use crate::output::Form;
 
 /// Operator's tool of Weir.
@@ -45,6 +48,9 @@ pub enum Command {
     Find(FindArgs),
     /// How far the processor is behind, per partition.
     Lag(LagArgs),
+    /// Look at dead letters, mend them, run them again or give them up.
+    #[command(subcommand)]
+    Dead(DeadCommand),
     /// Print the completion script of a shell.
     Completions {
         /// Which shell.
@@ -214,6 +220,7 @@ impl Cli {
             | Command::Tail(TailArgs { output, .. })
             | Command::Find(FindArgs { output, .. })
             | Command::Lag(LagArgs { output }) => output,
+            Command::Dead(command) => command.output(),
             Command::Config(ConfigCommand::Show | ConfigCommand::Schema) | Command::Completions { .. } => return None,
         };
         asked.output
@@ -225,7 +232,7 @@ fn positive(text: &str) -> Result<f64, String> {
     if rate.is_finite() && (0.001..=1_000_000.0).contains(&rate) {
         Ok(rate)
     } else {
-        Err("must be between 0.001 and 1000000 events per second".to_owned())
+        Err("must be between 0.001 and 1000000 per second".to_owned())
     }
 }
 
@@ -244,7 +251,7 @@ mod tests {
     fn commands_of_a_later_version_are_not_declared() {
         let command = Cli::command();
         let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-        let expected = ["config", "topics", "providers", "send", "tail", "find", "lag", "completions"];
+        let expected = ["config", "topics", "providers", "send", "tail", "find", "lag", "dead", "completions"];
         assert_eq!(names, expected);
     }
 

@@ -7,6 +7,7 @@ pub mod send;
 pub mod tail;
 pub mod find;
 pub mod lag;
+pub mod dead;
 pub mod completions;
 
 use runtime::report::Failure;

@@ -1,7 +1,7 @@
-//! The operator's tool: configuration, topics, providers, test events, and a look into the topics.
+//! The operator's tool: configuration, topics, providers, test events, a look into the topics, and dead letters.
 //!
-//! Everything here reads, except `send`, which plays a provider, and `topics apply`. Nothing here joins the
-//! processor's group, commits an offset or writes an event of its own.
+//! Everything here reads, except `send`, which plays a provider, `topics apply`, and `dead redrive` and `discard`,
+//! which write commands. Nothing here joins the processor's group, commits an offset or writes an event of its own.
 
 pub mod args;
 pub mod output;
@@ -42,6 +42,7 @@ pub fn dispatch(cli: &Cli, out: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Tail(options) => commands::tail::run(&load(cli)?, options, out),
         Command::Find(options) => commands::find::run(&load(cli)?, options, out),
         Command::Lag(_) => commands::lag::run(&load(cli)?, out),
+        Command::Dead(command) => commands::dead::run(&load(cli)?, command, stdin().is_terminal(), out),
         Command::Completions { shell } => commands::completions::run(*shell, out),
     }
 }
