@@ -14,6 +14,7 @@ mod written;
 mod owned;
 mod sensitive;
 mod resolve;
+mod retry;
 mod source;
 mod scheme;
 mod secrets;
@@ -31,7 +32,9 @@ use serde_json::{Map, Value};
 pub use owned::OWNED;
 pub use problem::{Problem, Problems};
 pub use reference::{reference, schema};
-pub use resolved::{Config, Dedup, Ingest, Kafka, Place, Processor, Retry, Scheme, Source};
+pub use resolved::{
+    Config, Dedup, Ingest, Jitter, Kafka, Overflow, Place, Processor, Retry, RetryOrder, Schedule, Scheme, Source,
+};
 pub use show::show;
 
 use report::Report;

@@ -59,7 +59,8 @@ fn set(variable: &str, value: &str, tree: &mut Map<String, Value>, report: &mut 
 
 fn scalar(key: &Key, text: &str, path: &str, tree: &mut Map<String, Value>, report: &mut Report) {
     let item = match &key.kind {
-        Kind::Text(_) => Some(toml_edit::value(text)),
+        // A list of its own is the file's alone; a name is a text like any other.
+        Kind::Text(_) | Kind::TextOrTexts(..) => Some(toml_edit::value(text)),
         Kind::Integer(..) | Kind::PowerOfTwo(..) => text.parse::<i64>().ok().map(toml_edit::value),
         Kind::Flag => text.parse::<bool>().ok().map(toml_edit::value),
         Kind::Texts(..) | Kind::Tables(..) | Kind::Several(..) => {

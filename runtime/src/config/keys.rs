@@ -44,6 +44,8 @@ pub(super) enum Kind {
     TextOr(Form, &'static [Key]),
     /// A text, a table, or a list of up to that many of them.
     Several(Form, &'static [Key], usize),
+    /// A text of one form, or a list of that many texts of another.
+    TextOrTexts(Form, Form, usize, usize),
     /// librdkafka properties.
     Properties,
 }
@@ -101,6 +103,10 @@ pub(super) const fn key(name: &'static str, kind: Kind, default: Default, meanin
     Key { name, kind, default, is_built: true, meaning }
 }
 
+/// How pauses grow: a name, or a list of them.
+const SCHEDULE: Kind =
+    Kind::TextOrTexts(Form::OneOf(&["tiers", "fixed", "linear", "exponential"]), Form::Length("1ms", "1d"), 1, 16);
+
 /// A key whose feature is not built yet.
 const fn later(name: &'static str, kind: Kind, default: Default, meaning: &'static str) -> Key {
     Key { name, kind, default, is_built: false, meaning }
@@ -116,6 +122,7 @@ impl Key {
             | Kind::PowerOfTwo(..)
             | Kind::Flag
             | Kind::Texts(..)
+            | Kind::TextOrTexts(..)
             | Kind::Properties => &[],
         }
     }

@@ -142,6 +142,13 @@ impl Reader<'_> {
                 }),
                 None => self.text_or_table(*form, keys, item, path).map(|one| Value::Array(vec![one])),
             },
+            Kind::TextOrTexts(form, each, least, most) => match item.as_array() {
+                Some(items) => {
+                    self.list(items.iter(), (*least, *most), path, |reader, item, path| reader.text(*each, item, path))
+                }
+                None if item.is_str() => self.text(*form, item, path),
+                None => self.expect(None, "a text or a list of texts", item, path),
+            },
             Kind::Properties => {
                 let table = self.expect(item.as_table_like(), "a table of properties", item, path)?;
                 let mut read = Map::new();

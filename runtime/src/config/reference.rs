@@ -118,6 +118,10 @@ fn describe(kind: &Kind) -> (String, String) {
             let table = if keys.is_empty() { "" } else { ", table" };
             (format!("{kind}{table} or list"), format!("up to {most} entries; {range}"))
         }
+        Kind::TextOrTexts(form, each, least, most) => {
+            let ((kind, range), (of, bounds)) = (form.describe(), each.describe());
+            (format!("{kind} or list of {of}s"), format!("{range}; or {}, each {bounds}", count(least, most)))
+        }
         Kind::Properties => ("table".to_owned(), String::new()),
     }
 }
@@ -190,6 +194,10 @@ fn of_kind(kind: &Kind) -> Value {
             let mut any = one;
             any.push(all);
             json!({ "anyOf": any })
+        }
+        Kind::TextOrTexts(form, each, least, most) => {
+            let list = json!({ "type": "array", "items": each.schema(), "minItems": least, "maxItems": most });
+            json!({ "anyOf": [form.schema(), list] })
         }
         Kind::Properties => json!({ "type": "object" }),
     }

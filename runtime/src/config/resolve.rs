@@ -7,12 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
-use schemas::topics::EVENT_RETENTION_MS;
-
 use super::report::Report;
 use super::resolved::{Config, Ingest, Kafka, Processor, Retry, Source, Topics};
-use super::units::{format_length, parse_length};
-use super::{OWNED, sensitive, source, written};
+use super::units::format_length;
+use super::{OWNED, retry, sensitive, source, written};
 
 /// What a configuration refers to outside itself.
 pub(super) struct Outside<'a> {
@@ -24,7 +22,6 @@ pub(super) struct Outside<'a> {
 
 /// Window the changelog is planned for while there is no source.
 const WINDOW_WITHOUT_SOURCES: Duration = Duration::from_secs(4 * 24 * 60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The configuration that is meant. Usable only when `report` has no problem.
 pub(super) fn resolve(root: written::Root, outside: &Outside<'_>, report: &mut Report) -> Config {
@@ -32,8 +29,8 @@ pub(super) fn resolve(root: written::Root, outside: &Outside<'_>, report: &mut R
     let ingest = ingest(root.ingest, report);
     let prefix = root.topics.prefix.clone();
     let processor = processor(root.processor, &prefix, outside, report);
-    let retry = retry(root.retry, report);
-    let sources = sources(root.source, ingest.body_limit, outside, report);
+    let retry = retry::resolve(root.retry, report);
+    let sources = sources(root.source, ingest.body_limit, &retry, outside, report);
     let topics = topics(&root.topics, &retry, ingest.body_limit, &sources, report);
     Config { shutdown_timeout: root.shutdown_timeout.0, kafka, topics, ingest, processor, retry, sources }
 }
@@ -108,44 +105,13 @@ fn host_name(outside: &Outside<'_>) -> Option<String> {
     super::form::Form::KafkaName.check(&name).is_ok().then_some(name)
 }
 
-fn retry(written: written::Retry, report: &mut Report) -> Retry {
-    let mut delays: Vec<(String, Duration)> = Vec::new();
-    for (position, text) in written.delays.into_iter().enumerate() {
-        let Ok(length) = parse_length(&text) else { continue };
-        if let Some((before, last)) = delays.last() {
-            let path = format!("retry.delays[{position}]");
-            if length == *last {
-                report.error(&path, format!("\"{text}\" and \"{before}\" are the same delay: keep one"));
-            } else if length < *last {
-                report.error(&path, format!("\"{text}\" is shorter than \"{before}\" before it: delays rise"));
-            }
-        }
-        delays.push((text, length));
-    }
-    let retry = Retry { delays, attempts: written.attempts };
-    let (horizon, retention) = (horizon(&retry), Duration::from_millis(EVENT_RETENTION_MS.unsigned_abs()));
-    if horizon + DAY >= retention && !report.is_spoiled("retry") {
-        let message = format!(
-            "{} attempts with these delays last {}; with a day to spare that must be below the {} for which \
-             verified-events keeps an event: use fewer attempts or shorter delays",
-            retry.attempts,
-            format_length(horizon),
-            format_length(retention),
-        );
-        report.error("retry.attempts", message);
-    }
-    retry
-}
-
-/// From the first attempt to the last: the last delay repeats.
-fn horizon(retry: &Retry) -> Duration {
-    let pauses = usize::try_from(retry.attempts).unwrap_or(usize::MAX).saturating_sub(1);
-    let last = retry.delays.last().map(|(_, length)| *length).unwrap_or_default();
-    let lengths = retry.delays.iter().map(|(_, length)| *length).chain(std::iter::repeat(last));
-    lengths.take(pauses).sum()
-}
-
-fn sources(written: Vec<written::Source>, body_limit: u64, outside: &Outside<'_>, report: &mut Report) -> Vec<Source> {
+fn sources(
+    written: Vec<written::Source>,
+    body_limit: u64,
+    retry: &Retry,
+    outside: &Outside<'_>,
+    report: &mut Report,
+) -> Vec<Source> {
     if written.is_empty() && !report.is_spoiled("source") {
         report.warn("source", "there is no [[source]]: nothing can arrive");
     }
@@ -164,7 +130,10 @@ fn sources(written: Vec<written::Source>, body_limit: u64, outside: &Outside<'_>
         }
     }
     let resolve = |(position, written): (usize, written::Source)| {
-        source::resolve(written, &format!("source[{position}]"), body_limit, outside, report)
+        let path = format!("source[{position}]");
+        let source = source::resolve(written, &path, body_limit, outside, report)?;
+        retry::check_source(retry, &source, &format!("{path}.schedule"), report);
+        Some(source)
     };
     written.into_iter().enumerate().filter_map(resolve).collect()
 }

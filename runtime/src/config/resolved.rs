@@ -81,13 +81,71 @@ pub struct Processor {
     pub leave: bool,
 }
 
-/// Retry policy. Only the delays matter until the retry tiers exist.
+/// Retry policy.
 #[derive(Debug, Clone)]
 pub struct Retry {
-    /// Text (names the topic) and length of each tier.
+    /// Text (names the topic) and length of each tier; strictly rising, never empty.
     pub delays: Vec<(String, Duration)>,
-    /// Attempts before an event is dead.
+    /// Attempts before an event is dead, the first included.
     pub attempts: u32,
+    /// Whether later events of a resource wait for one that failed.
+    pub order: RetryOrder,
+    /// How the pause grows, unless a source says otherwise.
+    pub schedule: Schedule,
+    /// How the pause is spread.
+    pub jitter: Jitter,
+    /// Most events held back for one resource.
+    pub parked_per_resource: u64,
+    /// Most events held back in one partition.
+    pub parked_total: u64,
+    /// What happens to an event that finds no room to be held back.
+    pub overflow: Overflow,
+}
+
+/// Whether later events of a resource wait for one that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryOrder {
+    /// They wait.
+    Park,
+    /// They pass it by.
+    Overtake,
+}
+
+/// How the pause grows from attempt to attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// The delays in turn; the last one repeats.
+    Tiers,
+    /// Always the first delay.
+    Fixed,
+    /// The first delay times the number of failures, at most the last delay.
+    Linear,
+    /// The first delay, doubled with each further failure, at most the last delay.
+    Exponential,
+    /// These pauses in turn; the last one repeats. Never empty, each from 1 ms to 1 d.
+    Custom(Vec<Duration>),
+}
+
+/// How the pause is spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jitter {
+    /// Not at all.
+    None,
+    /// From nothing to the whole pause.
+    Full,
+    /// From half of the pause to the whole.
+    Equal,
+    /// From the first delay to three times the pause before, at most the last delay.
+    Decorrelated,
+}
+
+/// What happens to an event that finds no room to be held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// It is a dead letter.
+    Dead,
+    /// Its partition waits for room.
+    Stop,
 }
 
 /// One configured door.
@@ -133,6 +191,8 @@ pub struct Source {
     pub body_limit: u64,
     /// JSON Schema: its name (the path as configured) and its file.
     pub schema: Option<(String, PathBuf)>,
+    /// How the pause grows between attempts; `None`: as `[retry]` says.
+    pub schedule: Option<Schedule>,
     /// How long the answer may take.
     pub deadline: Duration,
     /// Pointer to what a handshake echoes.

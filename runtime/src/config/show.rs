@@ -11,7 +11,10 @@ use schemas::verified_event::StaleMode;
 use toml_edit::{Array, InlineTable, Value};
 
 use super::keys::{Default, Key, ROOT, sources};
-use super::resolved::{Config, Dedup, Ingest, Kafka, Place, Processor, Retry, Scheme, Source, Topics};
+use super::resolved::{
+    Config, Dedup, Ingest, Jitter, Kafka, Overflow, Place, Processor, Retry, RetryOrder, Schedule, Scheme, Source,
+    Topics,
+};
 use super::sensitive;
 use super::units::{format_length, format_size};
 
@@ -117,7 +120,49 @@ fn processor(processor: &Processor, prefix: &str) -> Values {
 
 fn retry(retry: &Retry) -> Values {
     let delays: Array = retry.delays.iter().map(|(text, _)| text.as_str()).collect();
-    Values::from([("delays", delays.into()), ("attempts", i64::from(retry.attempts).into())])
+    Values::from([
+        ("delays", delays.into()),
+        ("attempts", i64::from(retry.attempts).into()),
+        (
+            "order",
+            match retry.order {
+                RetryOrder::Park => "park",
+                RetryOrder::Overtake => "overtake",
+            }
+            .into(),
+        ),
+        ("schedule", schedule(&retry.schedule)),
+        (
+            "jitter",
+            match retry.jitter {
+                Jitter::None => "none",
+                Jitter::Full => "full",
+                Jitter::Equal => "equal",
+                Jitter::Decorrelated => "decorrelated",
+            }
+            .into(),
+        ),
+        ("parked_per_resource", number(retry.parked_per_resource)),
+        ("parked_total", number(retry.parked_total)),
+        (
+            "overflow",
+            match retry.overflow {
+                Overflow::Dead => "dead",
+                Overflow::Stop => "stop",
+            }
+            .into(),
+        ),
+    ])
+}
+
+fn schedule(schedule: &Schedule) -> Value {
+    match schedule {
+        Schedule::Tiers => "tiers".into(),
+        Schedule::Fixed => "fixed".into(),
+        Schedule::Linear => "linear".into(),
+        Schedule::Exponential => "exponential".into(),
+        Schedule::Custom(pauses) => pauses.iter().map(|pause| format_length(*pause)).collect::<Array>().into(),
+    }
 }
 
 fn source(source: &Source) -> Values {
@@ -142,6 +187,7 @@ fn source(source: &Source) -> Values {
         values.insert("tolerance", format_length(source.tolerance).into());
     }
     values.extend(source.schema.as_ref().map(|(name, _)| ("schema", name.as_str().into())));
+    values.extend(source.schedule.as_ref().map(|own| ("schedule", schedule(own))));
     values
 }
 
@@ -241,6 +287,6 @@ fn one_or_all(mut values: Vec<Value>) -> Value {
     values.into_iter().collect::<Array>().into()
 }
 
-fn number(number: usize) -> Value {
-    i64::try_from(number).unwrap_or(i64::MAX).into()
+fn number(number: impl TryInto<i64>) -> Value {
+    number.try_into().unwrap_or(i64::MAX).into()
 }

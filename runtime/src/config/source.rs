@@ -8,7 +8,7 @@ use schemas::verified_event::StaleMode;
 use super::read::join;
 use super::report::Report;
 use super::resolve::Outside;
-use super::resolved::{Dedup, Place, Scheme, Source};
+use super::resolved::{Dedup, Place, Schedule, Scheme, Source};
 use super::units::format_length;
 use super::written::{self, TextOr};
 use super::{scheme, secrets};
@@ -76,6 +76,7 @@ pub(super) fn resolve(
         tolerance,
         body_limit: written.body_limit.map_or(body_limit, |size| size.0),
         schema: written.schema.map(|schema| schema_file(schema, &join(path, "schema"), outside, report)),
+        schedule: written.schedule.map(Schedule::from),
         deadline: Duration::from_millis(preset.deadline_ms.into()),
         challenge: preset.challenge.map(str::to_owned),
     })

@@ -19,7 +19,7 @@ fn read(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Result<Loaded,
     parse(text, &folder.join("weir.toml"), variables)
 }
 
-/// The example of the contract, with what does not exist yet left out.
+/// The example of the contract, with what does not exist yet left out and some things put in.
 const EXAMPLE: &str = r#"
 shutdown_timeout = "30s"
 
@@ -79,6 +79,7 @@ snapshots = ["repository.*", "*.updated"]
 terminal = ["*.deleted"]
 body_limit = "1MiB"
 schema = "github-push.json"
+schedule = ["1s", "30s", "5s"]
 
 [[source]]
 name = "billing"
@@ -125,7 +126,11 @@ fn the_contracts_example_means_what_it_says() {
     assert_eq!((config.processor.group.as_str(), config.processor.instance.as_str()), ("weir", "a"));
     assert_eq!(config.processor.batch_bytes, 32 << 20);
     assert_eq!(config.processor.state_dir, PathBuf::from("target/state"));
-    assert_eq!(config.retry.delays.len(), 4);
+    assert_eq!(config.retry.delays_ms(), [5000, 60_000, 600_000, 3_600_000]);
+    assert_eq!((config.retry.attempts, config.retry.order), (8, RetryOrder::Park));
+    assert_eq!((&config.retry.schedule, config.retry.jitter), (&Schedule::Tiers, Jitter::None));
+    assert_eq!((config.retry.parked_per_resource, config.retry.parked_total), (10_000, 1_000_000));
+    assert_eq!(config.retry.overflow, Overflow::Dead);
 
     let github = config.sources.first().unwrap();
     let secrets: Vec<&[u8]> = github.secrets.iter().map(|secret| secret.expose()).collect();
@@ -136,6 +141,8 @@ fn the_contracts_example_means_what_it_says() {
     assert_eq!(github.resource, [Place::Pointer("/repository/id".to_owned())]);
     assert_eq!(github.resource_type, Place::Constant("repository".to_owned()));
     assert_eq!(github.schema.as_ref().unwrap().0, "github-push.json");
+    let pauses = [1, 30, 5].map(Duration::from_secs).to_vec();
+    assert_eq!(github.schedule, Some(Schedule::Custom(pauses)), "a list of its own need not rise");
     assert_eq!((github.dedup.clone(), github.stale), (Dedup::Id, StaleMode::Drop));
     assert_eq!(github.tolerance, Duration::ZERO, "GitHub signs no timestamp");
     assert_eq!(github.type_prefix(), "github");
@@ -196,7 +203,7 @@ fn what_an_operator_should_know_is_a_warning_with_its_line() {
         .collect();
     assert_eq!(
         warnings,
-        ["13 [topics] replication", "45 [[source]] github: provider", "64 [[source]] billing: secrets[0]"]
+        ["13 [topics] replication", "45 [[source]] github: provider", "65 [[source]] billing: secrets[0]"]
     );
 }
 

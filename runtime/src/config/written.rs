@@ -71,6 +71,20 @@ pub(super) struct Processor {
 pub(super) struct Retry {
     pub(super) delays: Vec<String>,
     pub(super) attempts: u32,
+    pub(super) order: String,
+    pub(super) schedule: Schedule,
+    pub(super) jitter: String,
+    pub(super) parked_per_resource: u64,
+    pub(super) parked_total: u64,
+    pub(super) overflow: String,
+}
+
+/// `"tiers"` or `["1s", "5s"]`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Schedule {
+    Named(String),
+    Listed(Vec<Length>),
 }
 
 #[derive(Deserialize)]
@@ -93,6 +107,7 @@ pub(super) struct Source {
     pub(super) tolerance: Option<Length>,
     pub(super) body_limit: Option<Size>,
     pub(super) schema: Option<String>,
+    pub(super) schedule: Option<Schedule>,
     pub(super) scheme: Option<Scheme>,
 }
 

@@ -1,6 +1,6 @@
 //! Keys of `[kafka]`, `[topics]`, `[ingest]`, `[processor]` and `[retry]`.
 
-use super::{Default, Form, Key, Kind, key, later};
+use super::{Default, Form, Key, Kind, SCHEDULE, key, later};
 
 pub(super) const KAFKA: &[Key] = &[
     key(
@@ -147,43 +147,51 @@ pub(super) const RETRY: &[Key] = &[
         "delays",
         Kind::Texts(Form::Length("1ms", "1d"), 1, 16),
         Default::Is(r#"["5s", "1m", "10m", "1h"]"#),
-        "Pause before each further attempt, strictly rising; the last one repeats. Each text names a topic, `retry-events-<delay>`.",
+        "Pauses before a further attempt, strictly rising; `schedule` says which one is taken when. Each text names a \
+         topic, `retry-events-<delay>`, in which events wait.",
     ),
     key("attempts", Kind::Integer(1, 50), Default::Is("8"), "Attempts before an event is dead, the first included."),
-    later(
+    key(
         "order",
         Kind::Text(Form::OneOf(&["park", "overtake"])),
         Default::Is("\"park\""),
-        "`park`: a failing event holds back the later ones of its resource, and only those.",
+        "`park`: a failing event holds back the later ones of its resource, and only those. `overtake`: nothing waits \
+         for it; the later ones pass it by.",
     ),
-    later(
+    key(
         "schedule",
-        Kind::Several(Form::OneOf(&["tiers", "fixed", "linear", "exponential"]), &[], 16),
+        SCHEDULE,
         Default::Is("\"tiers\""),
-        "How the pause grows from attempt to attempt.",
+        "How the pause grows from attempt to attempt. `tiers`: the delays in turn, the last one repeats. `fixed`: always \
+         the first delay. `linear`: the first delay times 1, 2, 3, …; `exponential`: times 1, 2, 4, …; both at most the \
+         last delay. A list: its own pauses in turn, the last one repeats. All attempts together, and a day to spare, \
+         must fit into the 7 d for which `verified-events` keeps an event.",
     ),
-    later(
+    key(
         "jitter",
         Kind::Text(Form::OneOf(&["none", "full", "equal", "decorrelated"])),
         Default::Is("\"none\""),
-        "How the pause is spread.",
+        "How the pause is spread, so that what failed together does not come back together. `full`: from nothing to the \
+         whole pause. `equal`: from half of it to the whole. `decorrelated`: whatever the schedule says, from the first \
+         delay to three times the pause before, at most the last delay.",
     ),
-    later(
+    key(
         "parked_per_resource",
         Kind::Integer(1, 1_000_000),
         Default::Is("10000"),
         "Most events held back for one resource.",
     ),
-    later(
+    key(
         "parked_total",
         Kind::Integer(1, 100_000_000),
         Default::Is("1000000"),
         "Most events held back in one partition.",
     ),
-    later(
+    key(
         "overflow",
         Kind::Text(Form::OneOf(&["dead", "stop"])),
         Default::Is("\"dead\""),
-        "What happens to an event that finds no room to be held back.",
+        "What happens to an event that finds no room to be held back. `dead`: it is a dead letter, `park_overflow`. \
+         `stop`: its partition waits for room.",
     ),
 ];

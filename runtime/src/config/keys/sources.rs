@@ -1,6 +1,6 @@
 //! Keys of `[[source]]` and `[source.scheme]`.
 
-use super::{Default, Form, Key, Kind, key, later};
+use super::{Default, Form, Key, Kind, SCHEDULE, key, later};
 
 const FROM_PRESET: Default = Default::Else("from the preset");
 
@@ -113,12 +113,7 @@ pub(in crate::config) const SOURCE: &[Key] = &[
         Default::Else("none"),
         "JSON Schema file, from the configuration file's folder; an event whose body fails it is dead at once.",
     ),
-    later(
-        "schedule",
-        Kind::Several(Form::OneOf(&["tiers", "fixed", "linear", "exponential"]), &[], 16),
-        Default::Is("\"tiers\""),
-        "`[retry] schedule` of this source.",
-    ),
+    key("schedule", SCHEDULE, Default::Else("`[retry] schedule`"), "`[retry] schedule` of this source."),
     key(
         "scheme",
         Kind::Table(SCHEME),

@@ -127,6 +127,27 @@ fn values_out_of_range_are_refused() {
             "weir.toml:3: [kafka] wait: \"1 minute\" is not a length of time: write a whole number and ms, s, m, h or d, as in \"5s\"",
         ],
     );
+    check(
+        "[retry]\norder = \"parks\"\nschedule = [\"2d\", \"1s\"]\njitter = \"half\"\nparked_total = 0\noverflow = 1\n",
+        &[
+            "weir.toml:2: [retry] order: \"parks\" is not one of park, overtake; did you mean \"park\"?",
+            "weir.toml:3: [retry] schedule[0]: \"2d\" is out of range: 1ms to 1d",
+            "weir.toml:4: [retry] jitter: \"half\" is not one of none, full, equal, decorrelated",
+            "weir.toml:5: [retry] parked_total: 0 is out of range: 1 to 100000000",
+            "weir.toml:6: [retry] overflow: takes a text, not a number",
+        ],
+    );
+    check_source(
+        "schedule = \"tier\"\n",
+        &[
+            "weir.toml:5: [[source]] s: schedule: \"tier\" is not one of tiers, fixed, linear, exponential; did you mean \"tiers\"?",
+        ],
+    );
+    check_source(
+        "schedule = 5\n",
+        &["weir.toml:5: [[source]] s: schedule: takes a text or a list of texts, not a number"],
+    );
+    check_source("schedule = []\n", &["weir.toml:5: [[source]] s: schedule: has 0 entries: 1 to 16 are allowed"]);
     check("[retry]\nattempts = 51\n", &["weir.toml:2: [retry] attempts: 51 is out of range: 1 to 50"]);
 }
 
@@ -158,6 +179,18 @@ fn keys_that_must_agree_are_checked_together() {
             "weir.toml:3: [retry] attempts: 8 attempts with these delays last 7d; with a day to spare that must be below the 7d for which verified-events keeps an event: use fewer attempts or shorter delays",
         ],
     );
+    check(
+        "[retry]\ndelays = [\"1s\", \"1d\"]\nattempts = 50\njitter = \"decorrelated\"\nschedule = \"fixed\"\n",
+        &[
+            "weir.toml:3: [retry] attempts: 50 attempts with these delays last 3458172s; with a day to spare that must be below the 7d for which verified-events keeps an event: use fewer attempts or shorter delays",
+        ],
+    );
+    check_source(
+        "schedule = [\"1h\", \"1d\"]\n",
+        &[
+            "weir.toml:5: [[source]] s: schedule: 8 attempts with these pauses last 145h; with a day to spare that must be below the 7d for which verified-events keeps an event: use shorter pauses, or fewer `[retry] attempts`",
+        ],
+    );
     check("[retry]\ndelays = []\n", &["weir.toml:2: [retry] delays: has 0 entries: 1 to 16 are allowed"]);
     let two = "[[source]]\nname = \"s\"\nprovider = \"github\"\nsecrets = [{ value = \"a\" }]\n";
     check(
@@ -172,22 +205,11 @@ fn what_is_not_built_is_refused_unless_it_holds_its_default() {
         "[ingest]\ntls = { cert_file = \"a\", key_file = \"b\" }\n",
         &["weir.toml:2: [ingest] tls: not available in this version: leave it out"],
     );
-    check(
-        "[retry]\norder = \"overtake\"\njitter = \"full\"\nparked_total = 5\noverflow = \"dead\"\nschedule = [\"1s\"]\n",
-        &[
-            "weir.toml:2: [retry] order: not available in this version: leave it out",
-            "weir.toml:3: [retry] jitter: not available in this version: leave it out",
-            "weir.toml:4: [retry] parked_total: not available in this version: leave it out",
-            "weir.toml:6: [retry] schedule[0]: \"1s\" is not one of tiers, fixed, linear, exponential",
-        ],
-    );
     check_source(
-        "quarantine = true\nschedule = \"linear\"\n",
-        &[
-            "weir.toml:5: [[source]] s: quarantine: not available in this version: leave it out",
-            "weir.toml:6: [[source]] s: schedule: not available in this version: leave it out",
-        ],
+        "quarantine = true\n",
+        &["weir.toml:5: [[source]] s: quarantine: not available in this version: leave it out"],
     );
+    check_source("quarantine = false\n", &[]);
 }
 
 #[test]
