@@ -93,6 +93,10 @@ fn class(reason: ReasonCode) -> Class {
         | ReasonCode::SchemaViolation
         | ReasonCode::HandlerRejected
         | ReasonCode::HandlerPanicked
+        | ReasonCode::HandlerFailed
+        | ReasonCode::CallFailed
+        | ReasonCode::CallRefused
+        | ReasonCode::RecordLost
         | ReasonCode::AttemptsExhausted
         | ReasonCode::ParkOverflow
         | ReasonCode::Poison => KAFKA,

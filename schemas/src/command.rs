@@ -3,7 +3,7 @@
 //! ```text
 //! headers   those of the original record, untouched
 //!           weir-command, weir-command-id, weir-dead-id, weir-attempt, weir-first-failed, weir-operator, weir-note,
-//!           weir-as-is (only when it is wanted), weir-history, weir-originals (how many of the headers are originals)
+//!           weir-received, weir-as-is (only when it is wanted), weir-history, weir-originals (how many of the headers are originals)
 //! key       the original record's
 //! value     the record to run, edited or not
 //! ```
@@ -78,6 +78,8 @@ pub struct Command<'a> {
     pub attempts: u32,
     /// When it failed first, milliseconds since the epoch.
     pub first_failed_ms: i64,
+    /// Append time of the original record.
+    pub received_at_ms: i64,
     /// Who wants it.
     pub operator: &'a str,
     /// Why.
@@ -109,6 +111,7 @@ impl<'a> Command<'a> {
         push(headers::WEIR_GENERATION, self.dead_id.generation.to_string().as_bytes());
         push(headers::WEIR_ATTEMPT, self.attempts.to_string().as_bytes());
         push(headers::WEIR_FIRST_FAILED, self.first_failed_ms.to_string().as_bytes());
+        push(headers::WEIR_RECEIVED, self.received_at_ms.to_string().as_bytes());
         push(headers::WEIR_OPERATOR, self.operator.as_bytes());
         push(headers::WEIR_NOTE, self.note.as_bytes());
         if self.is_as_is {
@@ -136,6 +139,7 @@ impl<'a> Command<'a> {
             dead_id: DeadId::parse(field(headers::WEIR_DEAD_ID)?)?,
             attempts: field(headers::WEIR_ATTEMPT)?.parse().ok()?,
             first_failed_ms: field(headers::WEIR_FIRST_FAILED)?.parse().ok()?,
+            received_at_ms: field(headers::WEIR_RECEIVED)?.parse().ok()?,
             operator: field(headers::WEIR_OPERATOR).unwrap_or_default(),
             note: field(headers::WEIR_NOTE).unwrap_or_default(),
             is_as_is: field(headers::WEIR_AS_IS) == Some("true"),
@@ -198,6 +202,7 @@ mod tests {
             dead_id: DeadId { partition: 3, offset: 17, generation: 2 },
             attempts: 9,
             first_failed_ms: 1_700_000_000_000,
+            received_at_ms: 1_699_000_000_000,
             operator: "ann",
             note: "fixed: the number",
             is_as_is: true,

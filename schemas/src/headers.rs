@@ -47,6 +47,8 @@ pub const WEIR_MESSAGE: &str = "weir-message";
 pub const WEIR_ATTEMPT: &str = "weir-attempt";
 /// When the event failed first, milliseconds since the epoch.
 pub const WEIR_FIRST_FAILED: &str = "weir-first-failed";
+/// Append time of the original record in `verified-events`, milliseconds since the epoch, on a command.
+pub const WEIR_RECEIVED: &str = "weir-received";
 /// When the event is due, milliseconds since the epoch.
 pub const WEIR_DUE: &str = "weir-due";
 /// How often the event was redriven; absent is never.
@@ -67,6 +69,25 @@ pub const WEIR_NOTE: &str = "weir-note";
 pub const WEIR_AS_IS: &str = "weir-as-is";
 /// How many of a record's headers, from the first, are those of the original record.
 pub const WEIR_ORIGINALS: &str = "weir-originals";
+
+/// Where an event comes from and why it died, under the names that tools for Kafka Streams (KIP-1034) and for Kafka
+/// Connect's dead letter queues read: topic, partition, offset, exception, message. Numbers are text, as Connect's.
+pub const ERRORS: [[&str; 5]; 2] = [
+    [
+        "__streams.errors.topic",
+        "__streams.errors.partition",
+        "__streams.errors.offset",
+        "__streams.errors.exception",
+        "__streams.errors.message",
+    ],
+    [
+        "__connect.errors.topic",
+        "__connect.errors.partition",
+        "__connect.errors.offset",
+        "__connect.errors.exception.class.name",
+        "__connect.errors.exception.message",
+    ],
+];
 
 /// The idempotency key of an event: `<source>:<event id>` when that is at most 255 visible ASCII characters,
 /// else `<source>:sha256:<hex of the event id>`, so that it fits an HTTP header.
