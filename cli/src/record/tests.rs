@@ -137,6 +137,7 @@ fn a_command_in_a_retry_topic_is_told_from_a_retry() {
         dead_id: id,
         attempts: 1,
         first_failed_ms: 0,
+        received_at_ms: 0,
         operator: "ann",
         note: "obsolete",
         is_as_is: false,

@@ -59,6 +59,7 @@ pub fn compose(order: &Order, letter: &Letter<'_>, number: u64, edited: Option<(
         dead_id: letter.id,
         attempts: u32::try_from(dead.attempts).unwrap_or(if dead.attempts < 0 { 0 } else { u32::MAX }),
         first_failed_ms: dead.first_failed_ms,
+        received_at_ms: dead.received_at_ms,
         operator: &order.operator,
         note: &order.note,
         is_as_is: order.is_as_is,

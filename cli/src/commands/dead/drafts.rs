@@ -63,12 +63,7 @@ impl Drafts {
         if !self.known.contains(&id) {
             return Ok(None);
         }
-        let path = self.path(id, dead);
-        match fs::read(&path) {
-            Ok(body) => Ok(Some(body)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(cannot("read", &path, error)),
-        }
+        found(&self.path(id, dead))
     }
 
     /// Whether a letter has an edited body.
@@ -80,6 +75,11 @@ impl Drafts {
     pub fn write(&self, path: &Path, body: &[u8]) -> Result<(), Failure> {
         let unfinished = self.create(&format!("{}.new", file_name(path)), body)?;
         fs::rename(&unfinished, path).map_err(|error| cannot("write", path, error))
+    }
+
+    /// What an editor left beside the drafts.
+    pub fn unfinished(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        found(&self.folder.join(format!(".{name}")))
     }
 
     /// A file beside the drafts, for an editor to work on.
@@ -103,6 +103,14 @@ impl Drafts {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot("remove", path, error)),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+}
+
+fn found(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot("read", path, error)),
     }
 }
 

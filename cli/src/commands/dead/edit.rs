@@ -45,7 +45,9 @@ pub fn run(config: &Config, options: &EditArgs, out: &mut Output<'_>) -> Result<
     let path = drafts.path(options.id, &letter.event);
     let content = Content::of(&letter.event);
     let before = drafts.read(options.id, &letter.event)?.unwrap_or_else(|| content.body().to_vec());
-    let check = |body: &[u8]| if options.no_check { Ok(()) } else { check(config, &content, body) };
+    // What was not changed is not judged: it is what it was.
+    let is_fine = |body: &[u8]| options.no_check || body == before || body == content.body();
+    let check = |body: &[u8]| if is_fine(body) { Ok(()) } else { check(config, &content, body) };
     let after = match &options.body {
         Some(file) => {
             let body = read(file)?;
@@ -127,7 +129,12 @@ fn in_editor(
 ) -> Result<Vec<u8>, Failure> {
     let sheet = Sheet::of(before);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let file = drafts.create(&format!("{name}.edit{}", sheet.ending), &sheet.text)?;
+    let name = format!("{name}.edit{}", sheet.ending);
+    let refused = drafts.unfinished(&name)?;
+    if refused.is_some() {
+        ask::say("going on with what was refused last time\n")?;
+    }
+    let file = drafts.create(&name, refused.as_deref().unwrap_or(&sheet.text))?;
     let written = match editor::edit(editor::of_environment().as_deref(), &file) {
         Ok(written) => written,
         Err(failure) => {
@@ -137,7 +144,7 @@ fn in_editor(
     };
     let after = sheet.body(before, written);
     if let Err(Failure { exit, error }) = check(&after) {
-        let kept = format!("nothing was changed; what you wrote is in {}, mend it and use --body", file.display());
+        let kept = format!("nothing was changed; what you wrote is in {}, mend it with another edit", file.display());
         return Err(Failure { exit, error: error.context(kept) });
     }
     Drafts::remove(&file)?;

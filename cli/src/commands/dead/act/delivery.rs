@@ -89,7 +89,7 @@ impl<'a, W: Wire, L: Listener> Delivery<'a, W, L> {
     pub fn finish(mut self, total: u64) -> Result<Tally, Failure> {
         self.hear(Duration::ZERO)?;
         while !self.window.is_empty() && !self.window.is_hopeless(Instant::now()) {
-            self.is_over()?;
+            self.notice_stop()?;
             self.hear(POLL)?;
         }
         for waiting in self.window.into_rest() {
@@ -103,19 +103,22 @@ impl<'a, W: Wire, L: Listener> Delivery<'a, W, L> {
 
     /// Whether nothing more may be sent, and says why when that begins.
     fn is_over(&mut self) -> Result<bool, Failure> {
-        if self.has_ended {
-            return Ok(true);
-        }
-        let outstanding = self.window.len();
-        if (self.is_stopped)() {
-            self.has_ended = true;
-            let again = "nothing more is sent; a second Ctrl-C leaves at once";
-            self.listener.remark(&format!("stopping: {outstanding} commands wait for their answer, {again}"))?;
-        } else if self.window.is_overdue(Instant::now()) {
+        self.notice_stop()?;
+        if !self.has_ended && self.window.is_overdue(Instant::now()) {
             self.has_ended = true;
             self.listener.remark("no answer within --timeout: nothing more is sent")?;
         }
         Ok(self.has_ended)
+    }
+
+    fn notice_stop(&mut self) -> Result<(), Failure> {
+        if self.has_ended || !(self.is_stopped)() {
+            return Ok(());
+        }
+        self.has_ended = true;
+        let outstanding = self.window.len();
+        let again = "nothing more is sent; a second Ctrl-C leaves at once";
+        self.listener.remark(&format!("stopping: {outstanding} commands wait for their answer, {again}"))
     }
 
     /// Takes in what there is, waiting for the first.

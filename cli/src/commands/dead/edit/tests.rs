@@ -68,3 +68,15 @@ fn without_a_schema_json_stays_json_and_other_bytes_may_become_anything() {
     let unknown = VerifiedEvent { schema: Some("gone.json"), ..samples::verified(b"{}") };
     assert_eq!(checked(&unknown, b"[]"), Ok(()));
 }
+
+#[test]
+fn what_was_refused_waits_for_the_next_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = crate::args::dead::DraftsArgs { drafts: Some(folder.path().to_owned()) };
+    let drafts = Drafts::open(&options).unwrap();
+    assert_eq!(drafts.unfinished("a.edit.json").unwrap(), None);
+    let file = drafts.create("a.edit.json", b"typed").unwrap();
+    assert_eq!(drafts.unfinished("a.edit.json").unwrap().as_deref(), Some(b"typed".as_slice()));
+    Drafts::remove(&file).unwrap();
+    assert_eq!(drafts.unfinished("a.edit.json").unwrap(), None);
+}
