@@ -24,6 +24,7 @@ use crate::kafka::KafkaLog;
 use crate::lifecycle::{Action, Ending};
 use crate::log::{Bounds, Log};
 use crate::metrics;
+use crate::retry::policy::Policies;
 use crate::state::Stores;
 use crate::state::rocks::RocksStores;
 use crate::status::{Reporter, Status};
@@ -78,7 +79,7 @@ fn lock(directory: &Path) -> Result<File, Failure> {
 
 /// The JSON Schemas of the configured sources and the users' own handlers.
 pub fn handlers(config: &Config, own: Vec<Box<dyn Handler>>) -> Result<Handlers, Failure> {
-    let mut handlers = Handlers { own, ..Handlers::default() };
+    let mut handlers = Handlers { own, retries: Policies::of_config(config), ..Handlers::default() };
     for (name, path) in config.sources.iter().filter_map(|source| source.schema.as_ref()) {
         if !handlers.schemas.contains_key(name) {
             let schema = JsonSchema::load(name, path).map_err(Failure::usage)?;

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! record  = version u8 | kind u8 | fields | crc32c of everything before it
-//! DELTA   = lineage txn part flags (1 last part, 2 snapshot) | base next seq stream_time | sources | entries
+//! DELTA   = lineage txn part flags (1 last part, 2 snapshot) | base next seq stream_time | sources | entries | waits
 //! BARRIER = lineage txn found nonce | owner
 //! ```
-//! A DELTA that is a snapshot holds every tally and not only those that changed: state that outlives the windows, and
-//! with them the changelog's retention. Values are absolute, so applying a DELTA twice is harmless. A BARRIER says
+//! A DELTA that is a snapshot holds what outlives the windows, and with them the changelog's retention, and not only
+//! what changed of it: every tally, every mark, everything that waits. Values are absolute, so applying a DELTA twice is harmless. A BARRIER says
 //! which transaction it found: DELTAs before it in the log with a greater number never happened. Restore trusts only
 //! what follows from that.
 
@@ -16,10 +16,11 @@ use schemas::identity::Hash128;
 use schemas::sizes::DELTA_SPLIT_BYTES;
 
 use crate::books::{Place, Tallies};
-use crate::state::{Changes, DeadRef, Entry, Seen, Status};
+use crate::state::wait::WaitChange;
+use crate::state::{Changes, DeadRef, Entry, Seen, Status, keys};
 use crate::varint::{Fields, Malformed, put_bytes, put_i64, put_u64};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const DELTA: u8 = 1;
 const BARRIER: u8 = 2;
 
@@ -94,21 +95,36 @@ pub enum ChangelogError {
 pub fn encode_delta<E>(delta: &Delta, mut emit: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
     let mut out = Vec::with_capacity(DELTA_SPLIT_BYTES.min(64 + delta.changes.entries.len() * 48));
     let mut entries = delta.changes.entries.as_slice();
+    let mut waits = delta.changes.waits.as_slice();
     let mut part = 0;
     loop {
-        let take = entries.len().min(DELTA_SPLIT_BYTES / MAX_ENTRY_BYTES);
-        let (now, later) = entries.split_at(take);
-        let head = DeltaHead { delta, part, is_last: later.is_empty() };
-        head.encode(now, &mut out);
+        let (now, later) = entries.split_at(entries.len().min(DELTA_SPLIT_BYTES / MAX_ENTRY_BYTES));
+        let room = DELTA_SPLIT_BYTES.saturating_sub(now.len() * MAX_ENTRY_BYTES);
+        let (wait_now, wait_later) = waits.split_at(fitting(waits, room));
+        let is_last = later.is_empty() && wait_later.is_empty();
+        DeltaHead { delta, part, is_last }.encode(now, wait_now, &mut out);
         seal(&mut out);
         emit(&out)?;
-        if later.is_empty() {
+        if is_last {
             return Ok(());
         }
-        entries = later;
+        (entries, waits) = (later, wait_later);
         part += 1;
         out.clear();
     }
+}
+
+/// How many of these fit into so many bytes. One always fits into an empty part.
+fn fitting(waits: &[WaitChange], room: usize) -> usize {
+    let mut left = room;
+    let fit = waits.iter().take_while(|change| {
+        let size = change.size();
+        let does_fit = size <= left;
+        left = left.saturating_sub(size);
+        does_fit
+    });
+    let count = fit.count();
+    if count == 0 && room == DELTA_SPLIT_BYTES { waits.len().min(1) } else { count }
 }
 
 /// An upper bound of one encoded entry.
@@ -121,7 +137,7 @@ struct DeltaHead<'a> {
 }
 
 impl DeltaHead<'_> {
-    fn encode(&self, entries: &[Entry], out: &mut Vec<u8>) {
+    fn encode(&self, entries: &[Entry], waits: &[WaitChange], out: &mut Vec<u8>) {
         let delta = self.delta;
         out.extend_from_slice(&[VERSION, DELTA]);
         put_u64(out, delta.lineage);
@@ -142,6 +158,10 @@ impl DeltaHead<'_> {
         let mut class = u8::MAX;
         for entry in entries {
             encode_entry(entry, &mut before, &mut class, out);
+        }
+        put_u64(out, waits.len() as u64);
+        for change in waits {
+            change.encode(out);
         }
     }
 }
@@ -177,6 +197,9 @@ fn encode_entry(entry: &Entry, before: &mut i64, class: &mut u8, out: &mut Vec<u
     if class_changes {
         out.push(entry.class);
         *class = entry.class;
+    }
+    if entry.class == keys::MARKS {
+        out.push(entry.window_class);
     }
     if let Status::Dead(dead) = entry.seen.status {
         put_i64(out, dead.offset);
@@ -242,6 +265,9 @@ fn decode_delta(fields: &mut Fields<'_>) -> Result<Delta, Malformed> {
     for _ in 0..fields.u64()? {
         delta.changes.entries.push(decode_entry(fields, &mut before, &mut class)?);
     }
+    for _ in 0..fields.u64()? {
+        delta.changes.waits.push(WaitChange::decode(fields)?);
+    }
     if fields.is_empty() { Ok(delta) } else { Err(Malformed) }
 }
 
@@ -268,6 +294,7 @@ fn decode_entry(fields: &mut Fields<'_>, before: &mut i64, class: &mut u8) -> Re
     if step & 1 == 1 {
         *class = fields.u8()?;
     }
+    let window_class = if *class == keys::MARKS { fields.u8()? } else { *class };
     let status = match flags >> STATUS_SHIFT {
         0 => Status::Done,
         1 => Status::Parked,
@@ -276,7 +303,14 @@ fn decode_entry(fields: &mut Fields<'_>, before: &mut i64, class: &mut u8) -> Re
     };
     let last =
         if flags & HAS_LAST == 0 { None } else { Some((fields.array()?, first_seen.wrapping_add(fields.i64()?))) };
-    Ok(Entry { class: *class, slot: flags & SLOT_MASK, hash, seen: Seen { first_seen, check, status }, last })
+    Ok(Entry {
+        class: *class,
+        window_class,
+        slot: flags & SLOT_MASK,
+        hash,
+        seen: Seen { first_seen, check, status },
+        last,
+    })
 }
 
 fn seal(out: &mut Vec<u8>) {
@@ -287,6 +321,7 @@ fn seal(out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::wait::{Detail, Waits};
 
     fn entry(n: u64) -> Entry {
         let mut hash = [0; 16];
@@ -298,7 +333,8 @@ mod tests {
             _ => Status::Done,
         };
         Entry {
-            class: (n % 3) as u8,
+            class: if n.is_multiple_of(7) { keys::MARKS } else { (n % 3) as u8 },
+            window_class: (n % 3) as u8,
             slot: (n % 4096) as u16,
             hash: Hash128(hash),
             seen: Seen { first_seen: 1_700_000_000_000 + n as i64, check: n as u16, status },
@@ -323,8 +359,15 @@ mod tests {
                 entries: (0..entries).map(entry).collect(),
                 tallies,
                 source_classes: [("stripe".to_owned(), 4)].into(),
+                waits: (0..entries / 3).map(wait).collect(),
             },
         }
+    }
+
+    fn wait(n: u64) -> WaitChange {
+        let detail = (n % 4 == 1).then(|| Box::new(Detail { history: vec![b'x'; 200], ..Detail::default() }));
+        let now = (!n.is_multiple_of(4)).then(|| Waits { source: "stripe".to_owned(), detail });
+        WaitChange { slot: (n % 4096) as u16, resource: [n as u8; 12], src: n as i64, now }
     }
 
     fn parts(delta: &Delta) -> Vec<Vec<u8>> {
@@ -353,6 +396,7 @@ mod tests {
                     Some(all) => {
                         all.is_last = part.is_last;
                         all.changes.entries.extend(part.changes.entries);
+                        all.changes.waits.extend(part.changes.waits);
                     }
                 }
             }
@@ -364,7 +408,12 @@ mod tests {
     fn an_ordinary_entry_takes_at_most_forty_bytes() {
         let mut delta = delta(0);
         delta.changes.entries = (0..10_000)
-            .map(|n| Entry { class: 2, seen: Seen { status: Status::Done, ..entry(n).seen }, ..entry(n * 2) })
+            .map(|n| Entry {
+                class: 2,
+                window_class: 2,
+                seen: Seen { status: Status::Done, ..entry(n).seen },
+                ..entry(n * 2)
+            })
             .collect();
         let bytes: usize = parts(&delta).iter().map(Vec::len).sum();
         assert!(bytes / 10_000 < 40, "{} bytes per entry", bytes / 10_000);

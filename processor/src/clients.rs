@@ -10,6 +10,7 @@ use runtime::config::Config;
 use schemas::{Topic, sizes};
 
 use crate::commit::OutTopics;
+use crate::errands::Sources;
 use crate::kafka::Clients;
 
 const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
@@ -34,6 +35,12 @@ pub fn clients(config: &Config, worker: u16) -> Clients {
         producer: producer(config, worker, transaction_timeout),
         committed: reader(config, "read_committed"),
         raw: reader(config, "read_uncommitted"),
+        errands: errands(config),
+        sources: Sources {
+            input: topics.name(&Topic::Verified),
+            retry: topics.name(&Topic::Retry(String::new())),
+            first: topics.retry_delays.first().cloned().unwrap_or_default(),
+        },
         transaction_timeout,
         input: topics.name(&Topic::Verified),
         outputs: OutTopics {
@@ -42,6 +49,7 @@ pub fn clients(config: &Config, worker: u16) -> Clients {
             dead: topics.name(&Topic::Dead),
             resolutions: topics.name(&Topic::Resolutions),
             changelog: topics.name(&Topic::Changelog),
+            retry: topics.retry_delays.iter().map(|delay| topics.name(&Topic::Retry(delay.clone()))).collect(),
         },
     }
 }
@@ -92,6 +100,18 @@ fn reader(config: &Config, isolation: &str) -> ClientConfig {
     let mut client = consumer(config, isolation);
     // It reads to an end and stops, so it never waits long for more.
     client.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "5");
+    client
+}
+
+/// Reads commands and single records, as a client of the group that never joins it. Records are few: none is fetched
+/// far ahead.
+fn errands(config: &Config) -> ClientConfig {
+    let mut client = consumer(config, "read_committed");
+    client
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "100")
+        .set("queued.min.messages", "1000")
+        .set("queued.max.messages.kbytes", "16384");
     client
 }
 

@@ -41,6 +41,8 @@ pub struct OutTopics {
     pub resolutions: String,
     /// `state-changelog`.
     pub changelog: String,
+    /// The retry topics, in the order of their delays.
+    pub retry: Vec<String>,
 }
 
 impl OutTopics {
@@ -52,11 +54,14 @@ impl OutTopics {
             Out::Dead => &self.dead,
             Out::Resolutions => &self.resolutions,
             Out::Changelog => &self.changelog,
+            Out::Retry(tier) => self.retry.get(usize::from(tier)).map_or("", String::as_str),
         }
     }
 }
 
+/// Where each kind of record is counted. Where retries went nobody asks.
 const OUTS: [Out; 5] = [Out::Clean, Out::Stale, Out::Dead, Out::Resolutions, Out::Changelog];
+const UNCOUNTED: usize = OUTS.len();
 
 /// What the producer's callbacks write down.
 #[derive(Default)]
@@ -75,6 +80,9 @@ struct Delivered {
 
 impl Delivered {
     fn note(&mut self, out: usize, partition: i32, offset: i64) {
+        if out == UNCOUNTED {
+            return;
+        }
         match (self.last.get_mut(out), usize::try_from(partition)) {
             (Some(last), Ok(partition)) => {
                 if last.len() <= partition {
@@ -206,10 +214,10 @@ impl Transactions {
     /// Adds a record.
     pub(crate) fn produce(&self, record: &Record<'_>) -> Result<(), Fault> {
         let producer = self.producer()?;
-        let opaque = OUTS.iter().position(|out| *out == record.out).unwrap_or(usize::MAX);
+        let opaque = OUTS.iter().position(|out| *out == record.out).unwrap_or(UNCOUNTED);
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers.iter() {
-            headers = headers.insert(Header { key, value: Some(value) });
+            headers = headers.insert(Header { key, value });
         }
         let mut next = BaseRecord::<[u8], [u8], usize>::with_opaque_to(self.topics.name(record.out), opaque)
             .partition(record.partition)

@@ -3,13 +3,14 @@
 //! Pure: builds into reusable buffers and hands out borrowed records. Which transaction they go into is not
 //! known here.
 
+use schemas::command::{Failed, RecordHeaders};
 use schemas::dead_event::Failure;
-use schemas::{DeadEvent, VerifiedEvent, headers, partition, time};
+use schemas::{DeadEvent, DeadId, Resolution, VerifiedEvent, headers, partition, resolution, time};
 
-use crate::batch::StoredHeaders;
 use crate::state::DeadRef;
-use crate::step::Input;
+use crate::state::wait::Detail;
 use crate::step::route::Death;
+use crate::step::{Input, Retry};
 
 /// A topic the processor writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +25,8 @@ pub enum Out {
     Resolutions,
     /// `state-changelog`.
     Changelog,
+    /// A retry topic, by its number in `[retry] delays`.
+    Retry(u8),
 }
 
 /// A record to produce.
@@ -44,34 +47,47 @@ pub struct Record<'a> {
 /// Record headers in one buffer.
 #[derive(Debug, Default)]
 pub struct Headers {
+    /// Names of others' headers, which are written before ours.
+    texts: Vec<(String, Option<usize>)>,
     names: Vec<(&'static str, usize)>,
     bytes: Vec<u8>,
 }
 
 impl Headers {
     /// Name and value of each header, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        let others = self.texts.iter().map(|(name, end)| (name.as_str(), *end));
+        let ours = self.names.iter().map(|(name, end)| (*name, Some(*end)));
         let mut start = 0;
-        self.names.iter().map(move |(name, end)| {
-            let value = self.bytes.get(start..*end).unwrap_or_default();
-            start = *end;
-            (*name, value)
+        others.chain(ours).map(move |(name, end)| {
+            let value = end.map(|end| self.bytes.get(start..end).unwrap_or_default());
+            start = end.unwrap_or(start);
+            (name, value)
         })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.texts.len() + self.names.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.len() == 0
     }
 
     fn clear(&mut self) {
+        self.texts.clear();
         self.names.clear();
         self.bytes.clear();
+    }
+
+    /// Another record's headers, untouched. Before any of ours.
+    fn others(&mut self, others: &RecordHeaders<'_>) {
+        for (name, value) in others {
+            self.bytes.extend_from_slice(value.unwrap_or_default());
+            self.texts.push(((*name).to_owned(), value.map(|_| self.bytes.len())));
+        }
     }
 
     fn push(&mut self, name: &'static str, parts: &[&[u8]]) {
@@ -103,15 +119,36 @@ pub struct Stamp {
     pub txn: u64,
     /// `weir-seq`, for `clean-events`.
     pub seq: Option<u64>,
+    /// How often the event was redriven.
+    pub generation: u64,
+    /// How often it has been handled, this time included.
+    pub attempt: u32,
+}
+
+/// What a failing event has behind it.
+#[derive(Debug)]
+pub struct Failures<'a> {
+    /// Name of the topic of the original record.
+    pub source_topic: &'a str,
+    /// Headers of the original record.
+    pub originals: RecordHeaders<'a>,
+    /// When it failed first, milliseconds since the epoch.
+    pub first_ms: i64,
+    /// When it failed last.
+    pub last_ms: i64,
+    /// All of them but the last.
+    pub history: &'a [Failed],
 }
 
 /// How an event passes.
 #[derive(Debug, Clone, Copy)]
-pub struct Pass {
+pub struct Pass<'a> {
     /// Late, and let through.
     pub is_stale: bool,
     /// Its occurred-at lies in the future.
     pub is_future: bool,
+    /// What a handler made of the body.
+    pub body: Option<&'a [u8]>,
 }
 
 /// Builds records, reusing its buffers.
@@ -132,7 +169,7 @@ impl Emitter {
         event: &VerifiedEvent<'a>,
         input: &Input<'a>,
         stamp: Stamp,
-        pass: Pass,
+        pass: Pass<'a>,
     ) -> Record<'a> {
         let headers = &mut self.headers;
         headers.clear();
@@ -155,8 +192,8 @@ impl Emitter {
         headers.text(headers::IDEMPOTENCY_KEY, &self.text);
         headers.time(headers::RECEIVED_TIME, input.timestamp);
         headers.text(headers::ASSURANCE, assurance(event.assurance));
-        headers.text(headers::ATTEMPT, "1");
-        headers.text(headers::ORIGIN, "live");
+        headers.number(headers::ATTEMPT, u64::from(stamp.attempt));
+        headers.text(headers::ORIGIN, if stamp.generation == 0 { "live" } else { "redrive" });
         if pass.is_stale {
             headers.text(headers::STALE, "true");
         }
@@ -165,48 +202,63 @@ impl Emitter {
         }
         stamp_with(headers, input, stamp);
         let partition = partition::partition(input.key, partitions);
-        Record { out, partition, key: Some(input.key), value: event.body, headers: &self.headers }
+        Record { out, partition, key: Some(input.key), value: pass.body.unwrap_or(event.body), headers: &self.headers }
     }
 
-    /// The record of a dead letter.
+    /// The record of a dead letter. `input`: the record as it was, or what is known of it.
     pub fn dead<'a>(
         &'a mut self,
         event: Option<&VerifiedEvent<'a>>,
+        source: Option<&'a str>,
         input: &Input<'a>,
-        original_headers: StoredHeaders<'a>,
-        source_topic: &str,
-        death: &Death,
+        failures: &Failures<'a>,
+        death: &'a Death,
         stamp: Stamp,
     ) -> Record<'a> {
-        let dead = DeadRef { offset: input.offset, generation: 0 };
-        let failure =
-            Failure { at_ms: input.timestamp, attempt: 1, reason: death.reason.as_str(), message: &death.message };
+        let id = DeadId { partition: input.partition, offset: input.offset, generation: stamp.generation }.to_string();
+        let mut history: Vec<Failure<'_>> = failures.history.iter().map(Failed::as_failure).collect();
+        history.push(Failure {
+            at_ms: failures.last_ms,
+            attempt: i64::from(stamp.attempt),
+            reason: death.reason.as_str(),
+            message: &death.message,
+        });
         self.value.clear();
         DeadEvent {
-            dead_id: &dead_id(input.partition, dead),
-            generation: 0,
+            dead_id: &id,
+            generation: i64::try_from(stamp.generation).unwrap_or(i64::MAX),
             reason: death.reason.as_str(),
             message: &death.message,
             stage: death.stage,
-            attempts: 1,
-            first_failed_ms: input.timestamp,
-            last_failed_ms: input.timestamp,
-            source: event.map(|event| event.source),
+            attempts: i64::from(stamp.attempt),
+            first_failed_ms: failures.first_ms,
+            last_failed_ms: failures.last_ms,
+            source: event.map(|event| event.source).or(source),
             event_id: event.map(|event| event.event_id),
             event_type: event.map(|event| event.event_type),
-            source_topic,
+            source_topic: failures.source_topic,
             source_partition: input.partition,
             source_offset: input.offset,
             received_at_ms: input.timestamp,
             original_key: Some(input.key),
             original_value: Some(input.value),
-            original_headers: original_headers.to_vec(),
-            history: vec![failure],
+            original_headers: failures.originals.clone(),
+            history,
         }
         .encode(&mut self.value);
-        self.headers.clear();
-        self.headers.text(headers::WEIR_REASON, death.reason.as_str());
-        stamp_with(&mut self.headers, input, stamp);
+        let headers = &mut self.headers;
+        headers.clear();
+        headers.text(headers::WEIR_REASON, death.reason.as_str());
+        headers.text(headers::WEIR_DEAD_ID, &id);
+        // The names that tools for Kafka Streams (KIP-1034) and Kafka Connect look for.
+        for [topic, partition, offset, exception, message] in headers::ERRORS {
+            headers.text(topic, failures.source_topic);
+            headers.number(partition, u64::from(input.partition.unsigned_abs()));
+            headers.number(offset, input.offset.unsigned_abs());
+            headers.text(exception, death.reason.as_str());
+            headers.text(message, &death.message);
+        }
+        stamp_with(headers, input, stamp);
         Record {
             out: Out::Dead,
             partition: input.partition,
@@ -216,19 +268,69 @@ impl Emitter {
         }
     }
 
+    /// The record of an event that is tried again, for its tier.
+    pub fn retry<'a>(
+        &'a mut self,
+        tier: usize,
+        input: &Input<'a>,
+        failures: &Failures<'a>,
+        retry: &Retry,
+        detail: &Detail,
+        stamp: Stamp,
+    ) -> Record<'a> {
+        let headers = &mut self.headers;
+        headers.clear();
+        headers.others(&failures.originals);
+        headers.number(headers::WEIR_HOP, u64::from(detail.hops));
+        headers.number(headers::WEIR_ATTEMPT, u64::from(stamp.attempt));
+        headers.number(headers::WEIR_DUE, detail.due_ms.unsigned_abs());
+        headers.number(headers::WEIR_FIRST_FAILED, failures.first_ms.unsigned_abs());
+        headers.text(headers::WEIR_REASON, retry.reason.as_str());
+        headers.text(headers::WEIR_MESSAGE, &retry.message);
+        stamp_with(headers, input, stamp);
+        Record {
+            // There are sixteen tiers at most.
+            out: Out::Retry(tier as u8),
+            partition: input.partition,
+            key: Some(input.key),
+            value: input.value,
+            headers: &self.headers,
+        }
+    }
+
     /// The record that resolves a dead letter whose event came again and succeeded.
     pub fn superseded<'a>(&'a mut self, partition: i32, dead: DeadRef, input: &Input<'_>, stamp: Stamp) -> Record<'a> {
-        self.text = dead_id(partition, dead);
-        self.value.clear();
-        let json = serde_json::json!({
-            "dead_id": self.text,
-            "result": "superseded",
-            "at": time::rfc3339(input.timestamp),
-            "by": format!("{}:{}", input.partition, input.offset),
-        });
-        self.value.extend_from_slice(json.to_string().as_bytes());
+        let resolution = Resolution {
+            dead_id: dead_id(partition, dead),
+            result: resolution::Outcome::Superseded,
+            at: time::rfc3339(input.timestamp),
+            by: Some(format!("{}:{}", input.partition, input.offset)),
+            command_id: None,
+            operator: None,
+            note: None,
+            new_dead_id: None,
+        };
+        self.resolution(&resolution, false, Some(input), stamp)
+    }
+
+    /// The record of a resolution. A command that came too late is answered under a key of its own.
+    pub fn resolution<'a>(
+        &'a mut self,
+        resolution: &Resolution,
+        is_late: bool,
+        input: Option<&Input<'_>>,
+        stamp: Stamp,
+    ) -> Record<'a> {
+        self.text = match &resolution.command_id {
+            Some(command_id) if is_late => resolution::late_key(&resolution.dead_id, command_id),
+            Some(_) | None => resolution.dead_id.clone(),
+        };
+        self.value = resolution.encode();
         self.headers.clear();
-        stamp_with(&mut self.headers, input, stamp);
+        match input {
+            Some(input) => stamp_with(&mut self.headers, input, stamp),
+            None => self.headers.number(headers::WEIR_TXN, stamp.txn),
+        }
         Record {
             out: Out::Resolutions,
             partition: 0,
@@ -246,7 +348,7 @@ impl Emitter {
 
 /// `<partition>-<offset>-<generation>`.
 pub fn dead_id(partition: i32, dead: DeadRef) -> String {
-    format!("{partition}-{}-{}", dead.offset, dead.generation)
+    DeadId { partition, offset: dead.offset, generation: dead.generation }.to_string()
 }
 
 fn stamp_with(headers: &mut Headers, input: &Input<'_>, stamp: Stamp) {
@@ -259,6 +361,9 @@ fn stamp_with(headers: &mut Headers, input: &Input<'_>, stamp: Stamp) {
         headers.number(headers::WEIR_SEQ, seq);
     }
     headers.number(headers::WEIR_TXN, stamp.txn);
+    if stamp.generation > 0 {
+        headers.number(headers::WEIR_GENERATION, stamp.generation);
+    }
 }
 
 fn push_digits(out: &mut Vec<u8>, number: u64) {

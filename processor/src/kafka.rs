@@ -10,7 +10,8 @@ use crate::batch::Batch;
 use crate::commit::{OutTopics, Transactions};
 use crate::consume::Group;
 use crate::emit::{Out, Record};
-use crate::log::{Acks, Bounds, Ends, Fault, Found, Log, Polled, Scanned, Stored};
+use crate::errands::{Ear, Fetcher, Sources};
+use crate::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scanned, Stored, Want};
 use crate::reader::Reader;
 
 /// What a worker's clients are made from.
@@ -24,6 +25,10 @@ pub struct Clients {
     pub committed: ClientConfig,
     /// Sees where logs really end.
     pub raw: ClientConfig,
+    /// Reads commands, and records of waiting events.
+    pub errands: ClientConfig,
+    /// Names of the topics of such records.
+    pub sources: Sources,
     /// Transaction timeout.
     pub transaction_timeout: Duration,
     /// Full name of `verified-events`.
@@ -38,6 +43,8 @@ pub struct KafkaLog {
     group: Group,
     reader: Reader,
     transactions: Transactions,
+    fetcher: Fetcher,
+    ear: Ear,
     clean_partitions: i32,
     input_partitions: i32,
 }
@@ -48,7 +55,13 @@ impl KafkaLog {
         let reader = Reader::connect(&clients.committed, &clients.raw)?;
         let clean_partitions = reader.partitions(&clients.outputs.clean)?;
         let input_partitions = reader.partitions(&clients.input)?;
+        let first = format!("{}{}", clients.sources.retry, clients.sources.first);
+        // Without a thread there is no process either.
+        let fetcher = Fetcher::start(clients.errands.clone(), clients.sources)
+            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok(Self {
+            fetcher,
+            ear: Ear::new(clients.errands, first),
             group: Group::join(clients.group, clients.raw, clients.input.clone())?,
             reader,
             transactions: Transactions::new(clients.producer, clients.outputs, clients.transaction_timeout),
@@ -82,6 +95,26 @@ impl Log for KafkaLog {
 
     fn pause(&mut self, partition: i32) -> Result<(), Fault> {
         self.group.pause(partition).map_err(|error| unsure("pause a partition", &error))
+    }
+
+    fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault> {
+        self.ear.follow(partition, from).map_err(|error| unsure("read commands", &error))
+    }
+
+    fn unfollow(&mut self, partition: i32) {
+        self.ear.unfollow(partition);
+    }
+
+    fn heard(&mut self) -> Result<Vec<Heard>, Fault> {
+        self.ear.heard().map_err(|error| unsure("read commands", &error))
+    }
+
+    fn want(&mut self, wants: Vec<Want>) {
+        self.fetcher.want(wants);
+    }
+
+    fn fetched(&mut self) -> Vec<(Want, Option<Loose>)> {
+        self.fetcher.fetched()
     }
 
     fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {

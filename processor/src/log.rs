@@ -7,6 +7,8 @@ use std::ops::ControlFlow;
 
 use crate::batch::Batch;
 use crate::emit::{Out, Record};
+use crate::state::wait::Lies;
+use crate::waiting::Spot;
 
 /// What went wrong between us and Kafka.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +86,8 @@ pub struct Found<'a> {
     pub seq: Option<u64>,
     /// Its `weir-txn`.
     pub txn: Option<u64>,
+    /// Its `weir-generation`.
+    pub generation: u64,
 }
 
 /// How far a scan came.
@@ -93,6 +97,56 @@ pub struct Scanned {
     pub next: i64,
     /// Whether everything decided so far was read.
     pub is_end: bool,
+}
+
+/// A record by itself, with everything that it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loose {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp.
+    pub timestamp: i64,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Its headers.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Loose {
+    /// Its headers, borrowed.
+    pub fn headers(&self) -> schemas::command::RecordHeaders<'_> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect()
+    }
+
+    /// About how much memory it takes.
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| 48 + name.len() + value.as_ref().map_or(0, Vec::len));
+        128 + self.key.len() + self.value.len() + headers.sum::<usize>()
+    }
+}
+
+/// A record that is wanted because its event's turn comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Partition of the event.
+    pub partition: i32,
+    /// Which event.
+    pub spot: Spot,
+    /// Where its record lies.
+    pub lies: Lies,
+}
+
+/// What came from the first retry topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// A record: a command, or an event that is tried again.
+    Record(Loose),
+    /// Everything that was there has been read.
+    End(i32),
 }
 
 /// Offsets the open transaction's records got.
@@ -106,6 +160,17 @@ pub trait Log {
     fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault>;
     /// Stops records of a partition.
     fn pause(&mut self, partition: i32) -> Result<(), Fault>;
+
+    /// Reads the first retry topic of a partition from an offset on, or from its beginning if it is not there.
+    fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault>;
+    /// Reads it no more.
+    fn unfollow(&mut self, partition: i32);
+    /// What came from the first retry topics of the partitions that are followed. Never blocks.
+    fn heard(&mut self) -> Result<Vec<Heard>, Fault>;
+    /// Has records fetched. Never blocks.
+    fn want(&mut self, wants: Vec<Want>);
+    /// Records that were fetched since; `None`: it is not in its topic any more. Never blocks.
+    fn fetched(&mut self) -> Vec<(Want, Option<Loose>)>;
 
     /// The committed offsets of partitions of `verified-events`, decided ones only.
     fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault>;

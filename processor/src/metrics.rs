@@ -15,6 +15,11 @@ const PARKED: &str = "weir_processor_parked";
 const RETRYING: &str = "weir_processor_retrying";
 const DEAD_TOTAL: &str = "weir_processor_dead_total";
 const ID_CONFLICTS: &str = "weir_processor_id_conflicts_total";
+const RETRIES: &str = "weir_processor_retries_total";
+const ATTEMPTS: &str = "weir_processor_attempts";
+const REDRIVES: &str = "weir_processor_redrives_total";
+const PARKED_RESOURCES: &str = "weir_processor_parked_resources";
+const RETRY_LAG: &str = "weir_processor_retry_lag_seconds";
 const TORN: &str = "weir_processor_torn_transactions_total";
 const TAKEOVERS: &str = "weir_processor_takeovers_total";
 const FAULTS: &str = "weir_processor_faults_total";
@@ -29,6 +34,11 @@ pub(crate) fn describe() {
     describe_gauge!(PARKED, "Parked events now, of the partitions this process owns");
     describe_gauge!(RETRYING, "Events in retry tiers now, of the partitions this process owns");
     describe_counter!(DEAD_TOTAL, "How often events died, since the process started");
+    describe_counter!(RETRIES, "Attempts that failed and were followed by another, by reason");
+    describe_histogram!(ATTEMPTS, "How often an event that waited was handled until it reached its last place");
+    describe_counter!(REDRIVES, "Commands about dead letters that were carried out, by result");
+    describe_gauge!(PARKED_RESOURCES, "Resources with waiting events, of the partitions this process owns");
+    describe_gauge!(RETRY_LAG, Unit::Seconds, "How overdue the next waiting event of this process is");
     describe_counter!(ID_CONFLICTS, "Signed ids that came again with another body");
     describe_counter!(TORN, "Records of torn transactions that were found and neutralised");
     describe_counter!(TAKEOVERS, "Partitions taken over, by how their store was found");
@@ -55,6 +65,27 @@ pub(crate) fn tally(source: &str, place: Place, value: u64) {
 /// An event died.
 pub(crate) fn died(source: String, reason: &'static str) {
     counter!(DEAD_TOTAL, "source" => source, "reason" => reason).increment(1);
+}
+
+/// An event failed and is tried again.
+pub(crate) fn retried(source: String, reason: &'static str) {
+    counter!(RETRIES, "source" => source, "reason" => reason).increment(1);
+}
+
+/// An event that had failed reached its last place.
+pub(crate) fn attempts(source: String, attempts: u32) {
+    histogram!(ATTEMPTS, "source" => source).record(f64::from(attempts));
+}
+
+/// How many resources have waiting events, and how overdue the next one is.
+pub(crate) fn waiting(resources: usize, lag_ms: i64) {
+    gauge!(PARKED_RESOURCES).set(resources as f64);
+    gauge!(RETRY_LAG).set(lag_ms.max(0) as f64 / 1000.0);
+}
+
+/// A command about a dead letter was carried out.
+pub(crate) fn redriven(result: &'static str) {
+    counter!(REDRIVES, "result" => result).increment(1);
 }
 
 /// One signed id came with two bodies.

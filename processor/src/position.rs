@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use crate::varint::{Fields, Malformed, put_i64, put_u64};
+use crate::varint::{Fields, Malformed, put_bytes, put_i64, put_u64};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The longest metadata a broker takes by default is 4096 bytes; ours stays below this.
 pub const METADATA_BYTES_MAX: usize = 3500;
@@ -41,6 +41,8 @@ pub struct Position {
     pub attempts: u32,
     /// How many processes died while they handled the next record and nothing else.
     pub deaths: u32,
+    /// Next command to read: the first retry tier's delay, which names its topic, and an offset.
+    pub commands: Option<(String, i64)>,
     /// A process is about to handle the next record and nothing else.
     pub is_marked: bool,
     /// First offset of each output partition that may hold effects later than this position.
@@ -86,6 +88,9 @@ impl Position {
         put_i64(&mut out, self.snapshot_ms);
         put_u64(&mut out, u64::from(self.attempts));
         put_u64(&mut out, u64::from(self.deaths) << 1 | u64::from(self.is_marked));
+        let (tier, next) = self.commands.as_ref().map_or(("", 0), |(tier, next)| (tier, *next));
+        put_bytes(&mut out, tier.as_bytes());
+        put_i64(&mut out, next);
         for hints in [&self.hints.clean, &self.hints.stale, &self.hints.dead] {
             put_u64(&mut out, hints.len() as u64);
             for (partition, offset) in hints {
@@ -121,6 +126,8 @@ impl Position {
         let deaths = fields.u64()?;
         position.is_marked = deaths & 1 != 0;
         position.deaths = u32::try_from(deaths >> 1).map_err(|_| Malformed)?;
+        let (tier, next) = (fields.text()?, fields.i64()?);
+        position.commands = (!tier.is_empty()).then(|| (tier.to_owned(), next));
         position.hints = Hints { clean: hints(&mut fields)?, stale: hints(&mut fields)?, dead: hints(&mut fields)? };
         Ok(position)
     }
@@ -154,6 +161,7 @@ mod tests {
             attempts: 3,
             deaths: 2,
             is_marked: true,
+            commands: Some(("5s".to_owned(), 12)),
             hints: Hints { clean: [(0, 10), (16, 3)].into(), stale: BTreeMap::new(), dead: [(3, 0)].into() },
         };
         let text = position.metadata();
@@ -165,7 +173,7 @@ mod tests {
     fn foreign_metadata_is_refused() {
         assert_eq!(Position::parse(0, "not base64!"), Err(MetadataError::NotBase64));
         assert_eq!(Position::parse(0, "CQ"), Err(MetadataError::Version(9)));
-        assert_eq!(Position::parse(0, "Ag"), Err(MetadataError::Malformed(Malformed)));
+        assert_eq!(Position::parse(0, "Aw"), Err(MetadataError::Malformed(Malformed)));
     }
 
     #[test]

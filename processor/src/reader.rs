@@ -151,7 +151,7 @@ impl Reader {
 
 /// Whether an error only says that a broker could not be reached, which the client goes on trying. An outage leaves
 /// hundreds of them in the queue, and reads that begin long after it would fail of them, one by one.
-fn is_outage(error: &KafkaError) -> bool {
+pub(crate) fn is_outage(error: &KafkaError) -> bool {
     let outage = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::BrokerTransportFailure];
     error.rdkafka_error_code().is_some_and(|code| outage.contains(&code))
 }
@@ -163,6 +163,7 @@ fn found<'a>(message: &'a BorrowedMessage<'_>) -> Found<'a> {
         src: None,
         seq: None,
         txn: None,
+        generation: 0,
     };
     for header in message.headers().iter().flat_map(|headers| headers.iter()) {
         let text = header.value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
@@ -170,6 +171,7 @@ fn found<'a>(message: &'a BorrowedMessage<'_>) -> Found<'a> {
             headers::WEIR_SRC => found.src = source(text),
             headers::WEIR_SEQ => found.seq = text.parse().ok(),
             headers::WEIR_TXN => found.txn = text.parse().ok(),
+            headers::WEIR_GENERATION => found.generation = text.parse().unwrap_or_default(),
             _ => {}
         }
     }

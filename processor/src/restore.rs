@@ -151,6 +151,7 @@ impl Restore {
             self.cursor.stream_time = self.cursor.stream_time.max(delta.stream_time);
             self.cursor.cover(&delta.changes.entries);
             self.ready.entries.extend(delta.changes.entries);
+            self.ready.waits.extend(delta.changes.waits);
             self.ready.tallies.overwrite(&delta.changes.tallies);
             self.cursor.source_classes.extend(delta.changes.source_classes);
             self.lacks_snapshot &= !(delta.is_snapshot && delta.part == 0);
@@ -166,7 +167,7 @@ impl Restore {
 
     /// How many entries may be applied now.
     pub fn ready_len(&self) -> usize {
-        self.ready.entries.len()
+        self.ready.entries.len() + self.ready.waits.len()
     }
 
     /// Checks, after our own barrier, that the state reaches the committed position.

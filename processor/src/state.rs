@@ -8,11 +8,13 @@ pub mod filter;
 pub mod keys;
 pub mod overlay;
 pub mod rocks;
+pub mod wait;
 
 use std::collections::BTreeMap;
 
 use schemas::identity::Hash128;
 
+use self::wait::WaitChange;
 use crate::books::Tallies;
 
 /// What became of an event the state knows.
@@ -35,6 +37,15 @@ pub struct DeadRef {
     pub offset: i64,
     /// How often it was redriven before.
     pub generation: u64,
+}
+
+/// What the state knows of an event, and in which class of windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Where it was found.
+    pub class: u8,
+    /// What is known.
+    pub seen: Seen,
 }
 
 /// What the state knows of an event.
@@ -63,8 +74,11 @@ pub type ResourceHash = [u8; 12];
 /// One event's change to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Window class of its source.
+    /// Class in which the event is known: that of its source's window, or [`keys::MARKS`].
     pub class: u8,
+    /// Class of its source's window, in which the last snapshot is known. Always the same one, or of two snapshots of
+    /// one millisecond nobody could tell the later.
+    pub window_class: u8,
     /// Slot of its key.
     pub slot: u16,
     /// Hash of its identity.
@@ -105,6 +119,8 @@ pub struct Changes {
     pub tallies: Tallies,
     /// Classes each touched source has ever written, as a bit set.
     pub source_classes: BTreeMap<String, u16>,
+    /// Events that wait, or wait no more; a later change wins.
+    pub waits: Vec<WaitChange>,
 }
 
 /// A store could not be read or written.
@@ -134,6 +150,10 @@ pub trait Store {
     fn cursor(&self) -> Result<Option<Cursor>, StateError>;
     /// Every tally.
     fn tallies(&self) -> Result<Tallies, StateError>;
+    /// Every event that waits.
+    fn waits(&self) -> Result<Vec<WaitChange>, StateError>;
+    /// Every entry of [`keys::MARKS`]: what outlives the windows.
+    fn marks(&self) -> Result<Vec<Entry>, StateError>;
     /// What a bucket knows of an event.
     fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError>;
     /// What a bucket knows of a resource.

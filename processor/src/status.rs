@@ -25,6 +25,8 @@ struct Inner {
     members: Vec<bool>,
     stages: BTreeMap<i32, Stage>,
     tallies: BTreeMap<i32, Tallies>,
+    /// For each partition how many resources have waiting events, and when the next is due.
+    waiting: BTreeMap<i32, (usize, Option<i64>)>,
 }
 
 impl Status {
@@ -32,7 +34,13 @@ impl Status {
     pub fn new(workers: u16) -> Self {
         let obstacles = vec!["starting".to_owned()];
         let members = vec![false; usize::from(workers)];
-        Self(Mutex::new(Inner { obstacles, members, stages: BTreeMap::new(), tallies: BTreeMap::new() }))
+        Self(Mutex::new(Inner {
+            obstacles,
+            members,
+            stages: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -75,11 +83,21 @@ impl Status {
             }
             None => {
                 inner.stages.remove(&partition);
+                inner.waiting.remove(&partition);
+                inner.show_waiting();
                 inner.forget_tallies(partition);
             }
         }
         for stage in STAGES {
             metrics::partitions(stage, inner.stages.values().filter(|at| **at == stage).count());
+        }
+    }
+
+    fn set_waiting(&self, partition: i32, resources: usize, next_due: Option<i64>) {
+        let mut inner = self.lock();
+        let is_new = inner.waiting.insert(partition, (resources, next_due)) != Some((resources, next_due));
+        if is_new || next_due.is_some() {
+            inner.show_waiting();
         }
     }
 
@@ -96,6 +114,12 @@ impl Status {
 }
 
 impl Inner {
+    fn show_waiting(&self) {
+        let resources = self.waiting.values().map(|(resources, _)| resources).sum();
+        let next_due = self.waiting.values().filter_map(|(_, next_due)| *next_due).min();
+        metrics::waiting(resources, next_due.map_or(0, |due| runtime::clock::now_ms() - due));
+    }
+
     fn forget_tallies(&mut self, partition: i32) {
         if let Some(gone) = self.tallies.remove(&partition) {
             self.show(&gone);
@@ -163,12 +187,19 @@ impl Observer for Reporter {
         tracing::info!(partition, ?opening, "partition taken over");
     }
 
+    fn waiting(&mut self, partition: i32, resources: usize, next_due: Option<i64>) {
+        self.status.set_waiting(partition, resources, next_due);
+    }
+
     fn committed(&mut self, partition: i32, tallies: &Tallies, counts: Vec<Count>) {
         self.status.set_tallies(partition, tallies);
         for count in counts {
             match count {
                 Count::Dead { source, reason } => metrics::died(source, reason),
                 Count::Conflict { source } => metrics::id_conflict(source),
+                Count::Retried { source, reason } => metrics::retried(source, reason),
+                Count::Attempts { source, attempts } => metrics::attempts(source, attempts),
+                Count::Redriven(result) => metrics::redriven(result.as_str()),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Steps 6 to 9 of an event's walk on one screen: decode, dedup, order, handle, route.
 //!
+//! An event walks them once when it comes, and again each time that it had to wait and its turn has come.
 //! Pure: the record, a view of state and the stream time go in, a decision comes out. No Kafka, no disk, no
 //! clock, no randomness: a replay of the same log decides the same. No step calls the next; this parent does.
 
@@ -9,12 +10,13 @@ pub mod order;
 pub mod handle;
 pub mod route;
 
-use schemas::VerifiedEvent;
 use schemas::identity::Hash128;
 use schemas::partition;
+use schemas::{ReasonCode, VerifiedEvent};
 
 use crate::books::Place;
-use crate::state::{DeadRef, Entry, Last, ResourceHash, Seen, StateError, keys};
+use crate::call::{Call, Reply};
+use crate::state::{DeadRef, Entry, Known, Last, ResourceHash, StateError, keys};
 use handle::Handlers;
 
 /// One record of `verified-events`.
@@ -35,7 +37,7 @@ pub struct Input<'a> {
 /// State as a decision sees it: what the open transaction staged before what is committed.
 pub trait View {
     /// What is known of an event.
-    fn seen(&self, about: &About<'_>) -> Result<Option<Seen>, StateError>;
+    fn seen(&self, about: &About<'_>) -> Result<Option<Known>, StateError>;
     /// The last snapshot of a resource.
     fn last(&self, about: &About<'_>, resource: ResourceHash) -> Result<Option<Last>, StateError>;
 }
@@ -53,6 +55,60 @@ pub struct About<'a> {
     pub hash: Hash128,
     /// Stream time.
     pub now: i64,
+}
+
+/// Why a record is decided about now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn<'a> {
+    /// It was read for the first time.
+    First {
+        /// Events of its resource wait, so it has to.
+        is_held_back: bool,
+        /// There is room for one more to wait.
+        has_room: bool,
+    },
+    /// It waited, and its turn has come.
+    Again(Past<'a>),
+    /// A person wants it run again, and may: it is the dead letter that is meant.
+    Redrive(Past<'a>),
+}
+
+/// What an event has behind it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Past<'a> {
+    /// How often it was redriven.
+    pub generation: u64,
+    /// Failures since it came, or was redriven.
+    pub failures: u32,
+    /// The last pause, milliseconds.
+    pub pause_ms: i64,
+    /// Let it through although it is stale.
+    pub is_as_is: bool,
+    /// What came of the calls made for it, with the number of the handler that wanted each.
+    pub replies: &'a [(usize, Reply)],
+}
+
+impl<'a> Turn<'a> {
+    /// What the event has behind it.
+    pub fn past(self) -> Past<'a> {
+        match self {
+            Turn::First { .. } => Past::default(),
+            Turn::Again(past) | Turn::Redrive(past) => past,
+        }
+    }
+}
+
+/// When an event is tried again, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// After this, milliseconds.
+    pub pause_ms: i64,
+    /// What went wrong.
+    pub reason: ReasonCode,
+    /// Why, for a person.
+    pub message: String,
+    /// Whether it used up an attempt.
+    pub is_counted: bool,
 }
 
 /// Where an event goes.
@@ -76,6 +132,14 @@ pub enum Outcome {
     },
     /// To `dead-events`.
     Dead(route::Death),
+    /// Nowhere: nobody wants it.
+    Discarded,
+    /// It waits behind others of its resource.
+    Parked,
+    /// It failed, and waits for its next try.
+    Retry(Retry),
+    /// It waits for another service, which this handler wants asked.
+    Call(usize, Call),
 }
 
 impl Outcome {
@@ -86,6 +150,9 @@ impl Outcome {
             Outcome::StaleRouted | Outcome::StaleDropped => Place::Stale,
             Outcome::Duplicate { .. } => Place::Duplicate,
             Outcome::Dead(_) => Place::Dead,
+            Outcome::Discarded => Place::Discarded,
+            Outcome::Parked => Place::Parked,
+            Outcome::Retry(_) | Outcome::Call(..) => Place::Retrying,
         }
     }
 }
@@ -101,6 +168,8 @@ pub struct Decision<'a> {
     pub entry: Option<Entry>,
     /// The dead letter that this event's success resolves.
     pub supersedes: Option<DeadRef>,
+    /// What a handler made of the body.
+    pub body: Option<Vec<u8>>,
 }
 
 /// Why a record cannot be decided now. Its partition waits at it.
@@ -117,11 +186,15 @@ pub enum Undecided {
         /// Name of the schema.
         schema: String,
     },
+    /// It has to wait, and there is no room for it.
+    #[error("no room for one more event to wait: see [retry] parked_per_resource and parked_total")]
+    NoRoom,
 }
 
 /// Decides about one record. `visible` is the place in which a torn transaction already left its effect.
 pub fn decide<'a>(
     input: &Input<'a>,
+    turn: Turn<'_>,
     now: i64,
     view: &impl View,
     handlers: &Handlers,
@@ -131,22 +204,50 @@ pub fn decide<'a>(
         Ok(event) => event,
         Err(death) => return Ok(route::undecodable(death)),
     };
-    let about = About {
-        source: event.source,
-        class: keys::class_of(event.window_ms),
-        slot: partition::slot(input.key),
-        hash: schemas::identity::event_hash(event.source, event.identity),
-        now,
-    };
-    let verdict = dedup::dedup(&event, &about, view)?;
+    let about = about(&event, input.key, now);
+    let known = view.seen(&about)?;
+    let verdict = dedup::dedup(&event, &about, turn, known);
+    let route = route::Route { about: &about, known, verdict, turn, input };
     if let Some(place) = visible {
         let order = order::order(&event, input, &about, view)?;
-        return Ok(route::already_visible(event, &about, verdict, order, place, input));
+        return Ok(route.already_visible(event, order, place));
     }
     if let dedup::Verdict::Duplicate { is_conflict } = verdict {
         return Ok(route::duplicate(event, is_conflict));
     }
-    let order = order::order(&event, input, &about, view)?;
-    let handled = handle::handle(&event, order, handlers)?;
-    Ok(route::route(event, &about, verdict, order, handled, input))
+    let (is_held_back, has_room) = match turn {
+        // What was broken when it came has nothing to wait for.
+        Turn::First { is_held_back, has_room } => (is_held_back && event.defect.is_none(), has_room),
+        Turn::Again(_) | Turn::Redrive(_) => (false, true),
+    };
+    if is_held_back && has_room {
+        return Ok(route.parked(event));
+    }
+    if is_held_back {
+        return route.without_room(event, handlers.retries.is_stopping);
+    }
+    let order = order::order(&event, input, &about, view)?.let_through_if(turn.past().is_as_is);
+    let past = turn.past();
+    let handled = handle::handle(&event, order, handlers, draw(about.hash, past.failures), past)?;
+    if !has_room && matches!(handled, handle::Handled::Retry(_) | handle::Handled::Call(..)) {
+        return route.without_room(event, handlers.retries.is_stopping);
+    }
+    Ok(route.route(event, order, handled))
+}
+
+/// The chance of one attempt: as good as any, and the same on every replay.
+fn draw(hash: Hash128, failures: u32) -> u64 {
+    let bytes = hash.0.first_chunk::<8>().copied().unwrap_or_default();
+    xxhash_rust::xxh3::xxh3_64_with_seed(&bytes, u64::from(failures))
+}
+
+/// What the state is asked about an event.
+pub fn about<'a>(event: &VerifiedEvent<'a>, key: &[u8], now: i64) -> About<'a> {
+    About {
+        source: event.source,
+        class: keys::class_of(event.window_ms),
+        slot: partition::slot(key),
+        hash: schemas::identity::event_hash(event.source, event.identity),
+        now,
+    }
 }

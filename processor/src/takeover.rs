@@ -6,15 +6,18 @@
 
 use std::ops::ControlFlow;
 
-use crate::books::Place;
 use crate::changelog::{self, Barrier, Record, encode_barrier};
 use crate::emit::{Emitter, Out};
 use crate::lifecycle::Progress;
 use crate::log::{Ends, Fault, Log, Stored};
-use crate::position::{Hints, MetadataError, Position};
+use crate::position::{MetadataError, Position};
 use crate::restore::{Restore, RestoreError, Void};
 use crate::state::{Cursor, StateError, Store, Stores};
-use crate::task::{Effects, Task};
+use crate::task::{Restored, Task};
+
+mod tails;
+
+use tails::{hints_of, name, outputs, reconcile, scan_decided};
 
 /// How long one slice of restore may take, so that running partitions get their turn.
 const SLICE_MS: u64 = 50;
@@ -303,18 +306,24 @@ impl<S: Store> Takeover<S> {
 
     /// Finds the effects of torn transactions and turns the takeover into a task. Also says how many DELTAs and
     /// effects were torn.
-    pub fn finish<L: Log>(mut self, log: &mut L) -> Result<Result<(Task<S>, u64), StateError>, Fault> {
+    pub fn finish<L: Log>(
+        mut self,
+        log: &mut L,
+        is_overtaking: bool,
+    ) -> Result<Result<(Task<S>, u64), StateError>, Fault> {
         let Some((store, mut restore)) = self.restoring.take() else {
             let detail = "the state is not restored".to_owned();
             return Err(Fault::Unsure { doing: "start a partition", detail });
         };
         let effects = reconcile(log, self.partition, &mut self.position)?;
-        let torn = restore.torn() + effects.places.len() as u64;
+        let torn = restore.torn();
         // What is left of the restore waits for the store as if it had just been committed.
         let (changes, cursor) = restore.take_ready();
         self.position.changelog_next = self.position.changelog_next.max(cursor.changelog_next);
-        let task = Task::new(self.partition, self.position, store, cursor, changes, effects, log.now_ms());
-        Ok(task.map(|task| (task, torn)))
+        let restored = Restored { store, cursor, kept: changes, effects };
+        let now_ms = log.now_ms();
+        let task = Task::new(self.partition, self.position, restored, now_ms, is_overtaking);
+        Ok(task.map(|task| (torn + task.torn(), task)).map(|(torn, task)| (task, torn)))
     }
 }
 
@@ -394,106 +403,4 @@ fn first_start<L: Log>(log: &mut L, partition: i32, input: Ends) -> Result<Resul
         hints_of(&mut position.hints, out).insert(output, next);
     }
     Ok(Ok(position))
-}
-
-/// Finds what torn transactions left visible: records of input that is not committed yet.
-fn reconcile<L: Log>(log: &mut L, partition: i32, position: &mut Position) -> Result<Effects, Fault> {
-    let mut effects = Effects::default();
-    for (out, output) in outputs(log, partition) {
-        let from = match hints_of(&mut position.hints, out).get(&output) {
-            Some(from) => *from,
-            None => log.ends(out, output)?.start,
-        };
-        let (next, seq) = (position.next, position.seq);
-        let end = scan_decided(log, out, output, from, &mut |found| {
-            let Some((_, offset)) = found.src.filter(|(from, _)| *from == partition) else { return };
-            if let Some(used) = found.seq.filter(|used| *used > seq) {
-                effects.seqs.insert(used);
-            }
-            if offset >= next {
-                effects.places.insert(offset, place(out));
-            }
-        })?;
-        if effects.places.is_empty() && effects.seqs.is_empty() {
-            hints_of(&mut position.hints, out).insert(output, end);
-        }
-    }
-    Ok(effects)
-}
-
-/// Reads everything that is in an output partition now, once it is decided. Where the next look may begin.
-fn scan_decided<L: Log>(
-    log: &mut L,
-    out: Out,
-    partition: i32,
-    from: i64,
-    each: &mut dyn FnMut(crate::log::Found<'_>),
-) -> Result<i64, Fault> {
-    let ends = log.ends(out, partition)?;
-    let from = from.max(ends.start);
-    // A committed record is followed by its marker: one lone offset that is decided can't hold an effect.
-    if ends.high - from <= 1 && ends.stable >= ends.high {
-        return Ok(from);
-    }
-    let began = log.now_ms();
-    let mut next = from;
-    let mut last = from;
-    let mut is_decided = false;
-    loop {
-        // Asked before the scan: what was decided then, the scan reads.
-        is_decided = is_decided || log.ends(out, partition)?.stable >= ends.high;
-        let scanned = log.scan(out, partition, next, SLICE_MS, &mut |found| {
-            last = found.offset + 1;
-            each(found);
-            ControlFlow::Continue(())
-        })?;
-        next = scanned.next;
-        if is_decided && scanned.is_end {
-            return Ok(last);
-        }
-        if log.now_ms().saturating_sub(began) > UNDECIDED_MS {
-            let detail = format!("partition {partition} of {} stays undecided", name(out));
-            return Err(Fault::Unsure { doing: "look for torn transactions", detail });
-        }
-    }
-}
-
-/// The output partitions that an input partition can reach.
-fn outputs<L: Log>(log: &L, partition: i32) -> Vec<(Out, i32)> {
-    let clean = log.clean_partitions();
-    let step = log.input_partitions().min(clean).max(1);
-    let mut outputs = vec![(Out::Dead, partition)];
-    let mut output = partition % step;
-    while output < clean {
-        outputs.push((Out::Clean, output));
-        outputs.push((Out::Stale, output));
-        output += step;
-    }
-    outputs
-}
-
-fn hints_of(hints: &mut Hints, out: Out) -> &mut std::collections::BTreeMap<i32, i64> {
-    match out {
-        Out::Stale => &mut hints.stale,
-        Out::Dead => &mut hints.dead,
-        Out::Clean | Out::Resolutions | Out::Changelog => &mut hints.clean,
-    }
-}
-
-fn place(out: Out) -> Place {
-    match out {
-        Out::Stale => Place::Stale,
-        Out::Dead => Place::Dead,
-        Out::Clean | Out::Resolutions | Out::Changelog => Place::Clean,
-    }
-}
-
-fn name(out: Out) -> &'static str {
-    match out {
-        Out::Clean => "clean-events",
-        Out::Stale => "stale-events",
-        Out::Dead => "dead-events",
-        Out::Resolutions => "dead-resolutions",
-        Out::Changelog => "state-changelog",
-    }
 }

@@ -7,25 +7,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::ReasonCode;
+use schemas::resolution::Outcome as Resolved;
 
 use crate::batch::StoredHeaders;
-use crate::books::{Place, Tallies, UNKNOWN_SOURCE};
-use crate::changelog::{self, Delta};
-use crate::emit::{Emitter, Out, Pass, Record, Stamp};
-use crate::log::{Acks, Fault};
+use crate::books::{Place, Tallies};
+use crate::emit::{Emitter, Record};
+use crate::log::Fault;
 use crate::position::Position;
 use crate::state::overlay::{Overlay, Reader};
-use crate::state::{Changes, Cursor, StateError, Store};
+use crate::state::{Changes, Cursor, Known, StateError, Store};
 use crate::step::handle::Handlers;
+use crate::step::order::short_hash;
 use crate::step::route::Death;
-use crate::step::{self, Decision, Input, Outcome, Undecided};
+use crate::step::{self, Input, Turn, Undecided};
+use crate::waiting::Waiting;
+use case::Case;
+use errands::Errands;
+
+mod case;
+mod commands;
+mod delta;
+mod errands;
+mod turns;
 
 /// A record's append time may be ahead of our clock by this much before its partition waits.
 pub const CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
-
-/// A snapshot of what outlives the windows is written this often, in milliseconds: a small part of the shortest
-/// retention that the changelog can have.
-const SNAPSHOT_MS: i64 = 6 * 60 * 60 * 1000;
 
 /// What every task of a worker shares.
 #[derive(Debug)]
@@ -60,8 +66,8 @@ impl Default for Suspicion {
 /// Effects that a torn transaction left visible, found by reconcile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// Where each input offset's effect stands.
-    pub places: BTreeMap<i64, Place>,
+    /// Where each event's effect stands, by its offset and how often it had been redriven.
+    pub places: BTreeMap<(i64, u64), Place>,
     /// Sequence numbers in use beyond the position's.
     pub seqs: BTreeSet<u64>,
 }
@@ -95,6 +101,40 @@ pub enum Count {
         /// Its source.
         source: String,
     },
+    /// An event failed and waits for its next try.
+    Retried {
+        /// Its source.
+        source: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An event that had failed before, or was redriven, reached its last place.
+    Attempts {
+        /// Its source.
+        source: String,
+        /// How often it was handled.
+        attempts: u32,
+    },
+    /// A command about a dead letter was carried out.
+    Redriven(Resolved),
+}
+
+/// What one call of a task needs besides the task.
+pub struct Means<'a> {
+    /// What every task of the worker shares.
+    pub shared: &'a Shared,
+    /// Wall clock, milliseconds since the epoch.
+    pub now_ms: i64,
+    /// Builds records.
+    pub emitter: &'a mut Emitter,
+    /// Adds a record to the open transaction.
+    pub send: &'a mut dyn FnMut(&Record<'_>) -> Result<(), Fault>,
+}
+
+impl std::fmt::Debug for Means<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Means").field("now_ms", &self.now_ms).finish_non_exhaustive()
+    }
 }
 
 /// The owner of one partition.
@@ -108,24 +148,49 @@ pub struct Task<S> {
     tallies: Tallies,
     overlay: Overlay,
     effects: Effects,
+    /// Effects that the open transaction has made up for.
+    used: Vec<(i64, u64)>,
     counts: Vec<Count>,
+    /// Everything that waits, as the open transaction leaves it.
+    waiting: Waiting,
+    errands: Errands,
+    /// The open transaction changes something besides the offset.
+    is_dirty: bool,
     /// The store failed and is not written again.
     is_store_broken: bool,
 }
 
+/// What a takeover restored of a partition.
+#[derive(Debug)]
+pub struct Restored<S> {
+    /// A store that goes as far as `cursor`.
+    pub store: S,
+    /// How far it goes.
+    pub cursor: Cursor,
+    /// What it lacks.
+    pub kept: Changes,
+    /// What torn transactions left visible.
+    pub effects: Effects,
+}
+
 impl<S: Store> Task<S> {
-    /// A task whose state has been restored: a store that goes as far as `cursor`, and what it lacks.
+    /// A task whose state has been restored.
     pub fn new(
         partition: i32,
         position: Position,
-        store: S,
-        cursor: Cursor,
-        kept: Changes,
-        effects: Effects,
+        restored: Restored<S>,
         now_ms: i64,
+        is_overtaking: bool,
     ) -> Result<Self, StateError> {
+        let Restored { store, cursor, kept, mut effects } = restored;
         let mut tallies = store.tallies()?;
         tallies.overwrite(&kept.tallies);
+        let mut waiting = Waiting::new(is_overtaking);
+        for change in store.waits()?.iter().chain(&kept.waits) {
+            waiting.apply(change);
+        }
+        // Whoever has been redriven may be on its way still: that is known when all commands have been read.
+        effects.places.retain(|(src, generation), _| *src >= position.next || *generation > 0 || waiting.has(*src));
         Ok(Self {
             partition,
             committed: position.clone(),
@@ -135,7 +200,11 @@ impl<S: Store> Task<S> {
             tallies,
             overlay: Overlay::new(kept, now_ms),
             effects,
+            used: Vec::new(),
             counts: Vec::new(),
+            waiting,
+            errands: Errands::default(),
+            is_dirty: false,
             is_store_broken: false,
         })
     }
@@ -143,6 +212,16 @@ impl<S: Store> Task<S> {
     /// Next input offset that is not committed.
     pub fn next(&self) -> i64 {
         self.committed.next
+    }
+
+    /// How many effects of torn transactions it has to make up for.
+    pub fn torn(&self) -> u64 {
+        self.effects.places.len() as u64
+    }
+
+    /// Everything that waits.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// Committed tallies.
@@ -155,43 +234,78 @@ impl<S: Store> Task<S> {
         &mut self,
         input: &Input<'_>,
         stored: StoredHeaders<'_>,
-        shared: &Shared,
-        now_ms: i64,
-        emitter: &mut Emitter,
-        send: &mut dyn FnMut(&Record<'_>) -> Result<(), Fault>,
+        means: &mut Means<'_>,
     ) -> Result<(), TakeError> {
         if input.offset < self.position.next {
             return Ok(());
         }
-        if input.timestamp > now_ms.saturating_add(CLOCK_AHEAD_MS) {
+        if input.timestamp > means.now_ms.saturating_add(CLOCK_AHEAD_MS) {
             return Err(TakeError::Wait(format!(
                 "the record at offset {} carries an append time {} s ahead of this machine's clock",
                 input.offset,
-                (input.timestamp - now_ms) / 1000
+                (input.timestamp - means.now_ms) / 1000
             )));
         }
         let now = self.position.stream_time.max(input.timestamp);
-        let visible = self.effects.places.get(&input.offset).copied();
-        let view = Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor };
-        let decision = match self.poison(shared.suspicion, visible) {
+        let visible = self.visible(input.offset, 0);
+        let decision = match self.poison(means.shared.suspicion, visible) {
             Some(death) => step::route::undecodable(death),
-            None => step::decide(input, now, &view, &shared.handlers, visible).map_err(|error| match error {
-                Undecided::State(error) => TakeError::State(error),
-                Undecided::UnknownSchema { .. } => TakeError::Wait(error.to_string()),
-            })?,
+            None => {
+                let turn = self.first_turn(input.key, &means.shared.handlers);
+                self.decide(input, turn, now, &means.shared.handlers, visible)?
+            }
         };
         self.position.stream_time = now;
         self.position.next = input.offset + 1;
-        if visible.is_none() {
-            self.emit(&decision, input, stored, shared, emitter, send)?;
+        let case = Case { visible, originals: &|| stored.to_vec(), ..Case::first(input) };
+        self.conclude(decision, &case, means)
+    }
+
+    /// What a record that is read for the first time meets.
+    fn first_turn(&self, key: &[u8], handlers: &Handlers) -> Turn<'static> {
+        if self.waiting.is_empty() {
+            return Turn::First { is_held_back: false, has_room: true };
         }
-        // Nobody looks whether this one is visible already: the topic keeps the last of each dead letter.
-        if let Some(dead) = decision.supersedes {
-            let stamp = Stamp { txn: self.committed.txn + 1, seq: None };
-            send(&emitter.superseded(self.partition, dead, input, stamp))?;
+        let resource = short_hash(key);
+        let (of_resource, of_all) = handlers.retries.room;
+        let has_room = self.waiting.len_of(resource) < of_resource && self.waiting.len() < of_all;
+        Turn::First { is_held_back: self.waiting.holds_back(resource), has_room }
+    }
+
+    fn decide<'i>(
+        &self,
+        input: &Input<'i>,
+        turn: Turn<'_>,
+        now: i64,
+        handlers: &Handlers,
+        visible: Option<Place>,
+    ) -> Result<step::Decision<'i>, TakeError> {
+        let view = Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor };
+        step::decide(input, turn, now, &view, handlers, visible).map_err(|error| match error {
+            Undecided::State(error) => TakeError::State(error),
+            Undecided::UnknownSchema { .. } | Undecided::NoRoom => TakeError::Wait(error.to_string()),
+        })
+    }
+
+    /// Where a torn transaction already left the effect of an event.
+    fn visible(&mut self, src: i64, generation: u64) -> Option<Place> {
+        let place = self.effects.places.get(&(src, generation)).copied();
+        if place.is_some() {
+            self.used.push((src, generation));
         }
-        self.stage(decision);
-        Ok(())
+        place
+    }
+
+    /// What is known of an event.
+    fn known(
+        &self,
+        source: &str,
+        class: u8,
+        slot: u16,
+        hash: schemas::identity::Hash128,
+    ) -> Result<Option<Known>, StateError> {
+        let view = Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor };
+        view.seen(source, class, slot, hash, self.position.stream_time)
     }
 
     /// Why the next record is not even looked at.
@@ -203,35 +317,6 @@ impl<S: Store> Task<S> {
         let message =
             format!("{} processes died while they handled this record and nothing else", self.committed.deaths);
         Some(Death { reason: ReasonCode::Poison, message, stage: "process" })
-    }
-
-    fn emit(
-        &mut self,
-        decision: &Decision<'_>,
-        input: &Input<'_>,
-        stored: StoredHeaders<'_>,
-        shared: &Shared,
-        emitter: &mut Emitter,
-        send: &mut dyn FnMut(&Record<'_>) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        let mut stamp = Stamp { txn: self.committed.txn + 1, seq: None };
-        let pass = Pass { is_stale: false, is_future: false };
-        let event = decision.event.as_ref();
-        match (&decision.outcome, event) {
-            (Outcome::Clean { is_stale, is_future }, Some(event)) => {
-                stamp.seq = Some(self.next_seq());
-                let pass = Pass { is_stale: *is_stale, is_future: *is_future };
-                send(&emitter.event(Out::Clean, shared.clean_partitions, event, input, stamp, pass))?;
-            }
-            (Outcome::StaleRouted, Some(event)) => {
-                send(&emitter.event(Out::Stale, shared.clean_partitions, event, input, stamp, pass))?;
-            }
-            (Outcome::Dead(death), event) => {
-                send(&emitter.dead(event, input, stored, &shared.input_topic, death, stamp))?;
-            }
-            (Outcome::Clean { .. } | Outcome::StaleRouted | Outcome::StaleDropped | Outcome::Duplicate { .. }, _) => {}
-        }
-        Ok(())
     }
 
     /// The next free sequence number. Numbers a torn transaction used are skipped, so that the set has no gap.
@@ -255,30 +340,6 @@ impl<S: Store> Task<S> {
         }
     }
 
-    fn stage(&mut self, decision: Decision<'_>) {
-        let source = decision.event.as_ref().map_or(UNKNOWN_SOURCE, |event| event.source);
-        self.tallies.add(source, decision.outcome.place());
-        if decision.supersedes.is_some() {
-            self.tallies.shift(source, Place::Dead, Place::Duplicate);
-        }
-        match &decision.outcome {
-            Outcome::Dead(death) => {
-                self.counts.push(Count::Dead { source: source.to_owned(), reason: death.reason.as_str() });
-            }
-            Outcome::Duplicate { is_conflict: true } => {
-                self.counts.push(Count::Conflict { source: source.to_owned() });
-            }
-            Outcome::Duplicate { is_conflict: false }
-            | Outcome::Clean { .. }
-            | Outcome::StaleRouted
-            | Outcome::StaleDropped => {}
-        }
-        self.touch(source, decision.entry.map(|entry| entry.class));
-        if let Some(entry) = decision.entry {
-            self.overlay.push(entry);
-        }
-    }
-
     fn touch(&mut self, source: &str, class: Option<u8>) {
         let mask = match class {
             Some(class) => {
@@ -297,81 +358,9 @@ impl<S: Store> Task<S> {
 
     /// Whether the open transaction has something of this partition.
     pub fn is_touched(&self) -> bool {
-        self.position.next != self.committed.next || self.position.snapshot_ms != self.committed.snapshot_ms
-    }
-
-    /// Whether a snapshot is due, records or not: the changelog of a partition without events grows old as well.
-    pub fn is_snapshot_due(&self, now_ms: i64) -> bool {
-        now_ms.saturating_sub(self.committed.snapshot_ms) >= SNAPSHOT_MS
-    }
-
-    /// Sends what the state changes, if it does, one DELTA in as many records as its size asks for.
-    pub fn send_delta(
-        &mut self,
-        now_ms: i64,
-        emitter: &Emitter,
-        send: &mut dyn FnMut(&Record<'_>) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        let is_snapshot = self.is_snapshot_due(now_ms);
-        if is_snapshot {
-            self.position.snapshot_ms = now_ms;
-            self.overlay.open.source_classes.clone_from(&self.cursor.source_classes);
-            for source in self.tallies.0.keys() {
-                self.overlay.open.source_classes.entry(source.clone()).or_default();
-            }
-        }
-        if !self.is_touched() {
-            return Ok(());
-        }
-        if self.position.next != self.committed.next {
-            self.position.attempts = 0;
-            self.position.deaths = 0;
-            self.position.is_marked = false;
-        }
-        self.position.txn = self.committed.txn + 1;
-        self.position.delta_txn = self.position.txn;
-        for source in self.overlay.open.source_classes.keys() {
-            for place in Place::ALL {
-                self.overlay.open.tallies.set(source, place, self.tallies.get(source, place));
-            }
-        }
-        let delta = Delta {
-            lineage: self.position.lineage,
-            txn: self.position.txn,
-            part: 0,
-            is_last: true,
-            is_snapshot,
-            base: self.committed.next,
-            next: self.position.next,
-            seq: self.position.seq,
-            stream_time: self.position.stream_time,
-            changes: std::mem::take(&mut self.overlay.open),
-        };
-        let sent = changelog::encode_delta(&delta, |bytes| send(&emitter.changelog(self.partition, bytes)));
-        self.overlay.open = delta.changes;
-        sent
-    }
-
-    /// Learns where this partition's records went, and says what to commit for it: offset and metadata.
-    pub fn offsets(&mut self, acks: &Acks) -> (i32, i64, String) {
-        if let Some(offset) = acks.get(&(Out::Changelog, self.partition)) {
-            self.position.changelog_next = offset + 1;
-        }
-        // While effects of a torn transaction lie ahead, the hints must keep pointing before them.
-        let last_effect = self.effects.places.keys().next_back().copied();
-        if last_effect.is_none_or(|offset| offset < self.position.next) && self.effects.seqs.is_empty() {
-            let hints = &mut self.position.hints;
-            for (out, known) in
-                [(Out::Clean, &mut hints.clean), (Out::Stale, &mut hints.stale), (Out::Dead, &mut hints.dead)]
-            {
-                for (partition, next) in known {
-                    if let Some(offset) = acks.get(&(out, *partition)) {
-                        *next = (*next).max(offset + 1);
-                    }
-                }
-            }
-        }
-        (self.partition, self.position.next, self.position.metadata())
+        self.is_dirty
+            || self.position.next != self.committed.next
+            || self.position.snapshot_ms != self.committed.snapshot_ms
     }
 
     /// Whether records are to be handled one at a time.
@@ -408,13 +397,17 @@ impl<S: Store> Task<S> {
     pub fn settled(&mut self, now_ms: i64) -> Vec<Count> {
         self.committed = self.position.clone();
         self.overlay.keep(now_ms);
-        self.effects.places = self.effects.places.split_off(&self.committed.next);
+        for effect in self.used.drain(..) {
+            self.effects.places.remove(&effect);
+        }
+        self.is_dirty = false;
+        self.drop_old_effects();
         std::mem::take(&mut self.counts)
     }
 
     /// How many changes wait for the store, and since when.
-    pub fn waiting(&self) -> (usize, Option<i64>) {
-        (self.overlay.kept().entries.len(), self.overlay.kept_since())
+    pub fn unwritten(&self) -> (usize, Option<i64>) {
+        (self.overlay.kept().entries.len() + self.overlay.kept().waits.len(), self.overlay.kept_since())
     }
 
     /// Works a little on the store's index. `true`: there is more to do.
@@ -444,7 +437,7 @@ impl<S: Store> Task<S> {
 }
 
 impl<S: Store> step::View for Reader<'_, S> {
-    fn seen(&self, about: &step::About<'_>) -> Result<Option<crate::state::Seen>, StateError> {
+    fn seen(&self, about: &step::About<'_>) -> Result<Option<Known>, StateError> {
         Reader::seen(self, about.source, about.class, about.slot, about.hash, about.now)
     }
 

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 use crate::batch::Batch;
 use crate::books::Tallies;
+use crate::call::{Caller, NoCaller};
 use crate::emit::Emitter;
 use crate::lifecycle::{Action, Ending, Event, Lifecycle, Progress, Stage};
-use crate::log::{Acks, Bounds, Fault, Log, Polled};
+use crate::log::{Acks, Bounds, Fault, Heard, Log};
 use crate::state::{StateError, Store, Stores};
 use crate::takeover::{Opening, Takeover};
-use crate::task::{Count, Shared, TakeError, Task};
+use crate::task::{Count, Means, Shared, TakeError, Task};
+
+mod suspects;
 
 /// Memory reserved for a batch at most; one of larger bounds grows.
 const BATCH_BYTES: usize = 40 * 1024 * 1024;
@@ -31,12 +34,17 @@ pub trait Observer {
     fn taken_over(&mut self, partition: i32, opening: Opening, torn: u64);
     /// A transaction was committed and applied.
     fn committed(&mut self, partition: i32, tallies: &Tallies, counts: Vec<Count>);
+    /// How many resources have events that wait, and when the next is due.
+    fn waiting(&mut self, _partition: i32, _resources: usize, _next_due: Option<i64>) {}
 }
 
 /// A worker over a log and stores.
 #[derive(Debug)]
 pub struct Worker<L, S: Stores, O> {
     log: L,
+    caller: Box<dyn Caller>,
+    /// Calls that were made so far.
+    calls: u64,
     stores: S,
     observer: O,
     shared: Shared,
@@ -61,6 +69,8 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     pub fn new(log: L, stores: S, observer: O, shared: Shared, bounds: Bounds, owner: String) -> Self {
         Self {
             log,
+            caller: Box::new(NoCaller::default()),
+            calls: 0,
             stores,
             observer,
             shared,
@@ -77,6 +87,11 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             aside: Vec::new(),
             stages: BTreeMap::new(),
         }
+    }
+
+    /// Who makes the calls that handlers want.
+    pub fn set_caller(&mut self, caller: Box<dyn Caller>) {
+        self.caller = caller;
     }
 
     /// Performs the current action. `Some` when the worker has ended.
@@ -120,6 +135,12 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     /// Whether every assigned partition runs.
     pub fn is_ready(&self) -> bool {
         self.life.is_ready()
+    }
+
+    /// How many events wait in the partitions that run, and how many errands are left.
+    pub fn waiting(&self) -> usize {
+        let now_ms = self.log.now_ms();
+        self.tasks.values().map(|task| task.waiting().len() + usize::from(task.has_errands(now_ms))).sum()
     }
 
     /// Whom it reports to.
@@ -168,73 +189,46 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         if let Some(suspect) = self.suspect() {
             return Ok(self.single_out(suspect, polled));
         }
+        self.run_errands()?;
         let now_ms = self.log.now_ms();
         let mut batch = self.batch.partitions();
-        batch
-            .extend(self.tasks.iter().filter(|(_, task)| task.is_snapshot_due(now_ms)).map(|(partition, _)| partition));
+        let has_more = |task: &Task<S::Store>| task.is_snapshot_due(now_ms) || task.has_errands(now_ms);
+        batch.extend(self.tasks.iter().filter(|(_, task)| has_more(task)).map(|(partition, _)| partition));
         batch.retain(|partition| self.tasks.contains_key(partition));
         batch.sort_unstable();
         batch.dedup();
         Ok(Event::Polled { batch, revoked: polled.revoked, assigned: polled.assigned })
     }
 
-    /// A partition that has to be handled with care: the one that is marked, before any other goes on, or the next
-    /// one with records.
-    fn suspect(&self) -> Option<i32> {
-        let marked = self.tasks.iter().find(|(_, task)| task.is_marked()).map(|(partition, _)| *partition);
-        let is_suspect =
-            |partition: &i32| self.tasks.get(partition).is_some_and(|task| task.is_suspect(self.shared.suspicion));
-        marked.or_else(|| self.batch.partitions().into_iter().find(is_suspect))
-    }
-
-    /// Puts everything back but the first record of a suspect, and that too if nobody knows yet that it comes next.
-    /// Other partitions are set aside until it has been handled: none of them may keep its record from coming.
-    fn single_out(&mut self, suspect: i32, mut polled: Polled) -> Event {
-        let partitions = self.batch.partitions();
-        let is_marked = self.tasks.get(&suspect).is_some_and(Task::is_marked);
-        let first = self.batch.keep_first(suspect).filter(|_| is_marked);
-        if !is_marked {
-            self.batch.clear();
-        }
-        for partition in partitions {
-            let Some(task) = self.tasks.get(&partition) else { continue };
-            let done = if partition == suspect {
-                self.log.run(partition, first.map_or(task.next(), |offset| offset + 1))
-            } else {
-                self.aside.push(partition);
-                self.log.pause(partition)
+    /// Hands out what came from elsewhere, and asks for what is needed next.
+    fn run_errands(&mut self) -> Result<(), Fault> {
+        let Self { log, caller, tasks, shared, .. } = self;
+        let tier = shared.handlers.retries.first_tier();
+        for heard in log.heard()? {
+            let partition = match &heard {
+                Heard::Record(record) => record.partition,
+                Heard::End(partition) => *partition,
             };
-            take_anew_if(done, partition, &mut polled, &mut self.observer);
-        }
-        self.batch.remove(&polled.revoked);
-        if !is_marked && polled.revoked.is_empty() && polled.assigned.is_empty() {
-            return Event::Suspected(suspect);
-        }
-        Event::Polled { batch: self.batch.partitions(), revoked: polled.revoked, assigned: polled.assigned }
-    }
-
-    /// Lets the partitions that were set aside go on, once no record is being handled alone.
-    fn bring_back(&mut self, polled: &mut Polled) {
-        if self.tasks.values().any(Task::is_marked) {
-            return;
-        }
-        for partition in std::mem::take(&mut self.aside) {
-            let is_running = self.life.partitions().get(&partition) == Some(&Stage::Running);
-            if let Some(task) = self.tasks.get(&partition).filter(|_| is_running) {
-                let done = self.log.run(partition, task.next());
-                take_anew_if(done, partition, polled, &mut self.observer);
+            if let Some(task) = tasks.get_mut(&partition) {
+                task.hear(heard, tier);
             }
         }
-    }
-
-    fn mark(&mut self, partition: i32) -> Result<Event, Fault> {
-        let Some(task) = self.tasks.get_mut(&partition) else { return Ok(Event::Failed) };
-        self.log.begin()?;
-        self.log.send_offsets(&[task.mark()])?;
-        let is_clean = self.log.commit()?;
-        task.marked();
-        self.marked.insert(partition, task.next());
-        Ok(Event::Marked { is_clean })
+        for (ticket, reply) in caller.replies() {
+            if let Some(task) = tasks.get_mut(&ticket.partition) {
+                task.answered(ticket, reply);
+            }
+        }
+        let now_ms = log.now_ms();
+        let wants: Vec<_> = tasks.values_mut().flat_map(|task| task.wants(now_ms)).collect();
+        if !wants.is_empty() {
+            log.want(wants);
+        }
+        for (want, record) in log.fetched() {
+            if let Some(task) = tasks.get_mut(&want.partition) {
+                task.fetched(&want, record);
+            }
+        }
+        Ok(())
     }
 
     fn read_positions(&mut self, parts: &[i32]) -> Result<Event, Fault> {
@@ -288,7 +282,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             return Ok(Event::Failed);
         };
         let opening = takeover.opening();
-        let (task, torn) = match takeover.finish(&mut self.log)? {
+        let (task, torn) = match takeover.finish(&mut self.log, self.shared.handlers.retries.is_overtaking)? {
             Ok(done) => done,
             Err(error) => {
                 self.observer.trouble(partition, false, &error.to_string());
@@ -296,6 +290,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             }
         };
         self.log.run(partition, task.next())?;
+        self.log.follow(partition, task.commands_from(self.shared.handlers.retries.first_tier()))?;
         self.observer.taken_over(partition, opening, torn);
         self.observer.committed(partition, task.tallies(), Vec::new());
         self.tasks.insert(partition, task);
@@ -303,24 +298,48 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     }
 
     fn produce(&mut self, parts: &[i32]) -> Result<Event, Fault> {
-        let Self { log, batch, tasks, shared, emitter, observer, .. } = self;
+        let Self { log, batch, tasks, shared, emitter, observer, bounds, .. } = self;
         let now_ms = log.now_ms();
         self.held.clear();
+        let held = &mut self.held;
+        let mut left = bounds.events.saturating_sub(batch.len()).max(bounds.events / 4).max(1);
+        let mut is_held = |partition: i32, taken: Result<(), TakeError>| -> Result<bool, Fault> {
+            match taken {
+                Ok(()) => Ok(false),
+                Err(TakeError::Wait(message)) => {
+                    observer.trouble(partition, false, &message);
+                    held.push(partition);
+                    Ok(true)
+                }
+                Err(TakeError::Fault(fault)) => Err(fault),
+                Err(TakeError::State(error)) => Err(unsure("decide", &error)),
+            }
+        };
+        let mut send = |record: &crate::emit::Record<'_>| log.produce(record);
+        let mut means = Means { shared, now_ms, emitter, send: &mut send };
+        // What waited goes before anything newer.
+        for partition in parts {
+            if let Some(task) = tasks.get_mut(partition)
+                && is_held(*partition, task.take_turns(&mut left, &mut means))?
+            {
+                task.acquit();
+            }
+        }
+        let mut stopped = Vec::new();
         for (input, stored) in batch.iter() {
-            if self.held.contains(&input.partition) {
+            if stopped.contains(&input.partition) {
                 continue;
             }
             let Some(task) = tasks.get_mut(&input.partition) else { continue };
-            let taken = task.take(&input, stored, shared, now_ms, emitter, &mut |record| log.produce(record));
-            match taken {
-                Ok(()) => {}
-                Err(TakeError::Wait(message)) => {
-                    observer.trouble(input.partition, false, &message);
-                    task.acquit();
-                    self.held.push(input.partition);
-                }
-                Err(TakeError::Fault(fault)) => return Err(fault),
-                Err(TakeError::State(error)) => return Err(unsure("decide", &error)),
+            if is_held(input.partition, task.take(&input, stored, &mut means))? {
+                task.acquit();
+                stopped.push(input.partition);
+            }
+        }
+        let tier = shared.handlers.retries.first_tier();
+        for partition in parts {
+            if let Some(task) = tasks.get_mut(partition) {
+                is_held(*partition, task.take_commands(&mut left, tier, &mut means))?;
             }
         }
         for partition in parts {
@@ -351,6 +370,14 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             let Some(task) = self.tasks.get_mut(partition).filter(|task| task.is_touched()) else { continue };
             let counts = task.settled(now_ms);
             self.observer.committed(*partition, task.tallies(), counts);
+            self.observer.waiting(
+                *partition,
+                task.waiting().resources(),
+                task.waiting().next_due().filter(|due| *due > 0),
+            );
+            for (ticket, call) in task.take_calls(&mut self.calls) {
+                self.caller.call(ticket, call);
+            }
         }
         let distrusted = self.write_stores(now_ms);
         for partition in &self.held {
@@ -365,16 +392,19 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     /// time, so that no transaction pays for all of them.
     fn write_stores(&mut self, now_ms: i64) -> Vec<i32> {
         let mut distrusted = Vec::new();
-        let mut waiting: usize = self.tasks.values().map(|task| task.waiting().0).sum();
+        let mut waiting: usize = self.tasks.values().map(|task| task.unwritten().0).sum();
         while waiting > self.bounds.kept {
-            let Some((partition, task)) = self.tasks.iter_mut().max_by_key(|(_, task)| task.waiting().0) else { break };
-            let (partition, written) = (*partition, task.waiting().0);
+            let Some((partition, task)) = self.tasks.iter_mut().max_by_key(|(_, task)| task.unwritten().0) else {
+                break;
+            };
+            let (partition, written) = (*partition, task.unwritten().0);
             if !write(task, partition, &mut self.observer) {
                 distrusted.push(partition);
             }
             waiting = waiting.saturating_sub(written.max(1));
         }
-        let oldest = self.tasks.iter_mut().filter_map(|(partition, task)| Some((task.waiting().1?, *partition, task)));
+        let oldest =
+            self.tasks.iter_mut().filter_map(|(partition, task)| Some((task.unwritten().1?, *partition, task)));
         if let Some((since, partition, task)) = oldest.min_by_key(|(since, ..)| *since)
             && since.saturating_add(KEPT_MS) <= now_ms
             && !write(task, partition, &mut self.observer)
@@ -406,6 +436,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
                 write(&mut task, *partition, &mut self.observer);
             }
             self.takeovers.remove(partition);
+            self.log.unfollow(*partition);
             // It may have been revoked already; then there is nothing to pause.
             if self.life.partitions().contains_key(partition)
                 && let Err(fault) = self.log.pause(*partition)
@@ -431,15 +462,6 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             }
         }
         self.stages.clone_from(self.life.partitions());
-    }
-}
-
-/// A partition that could not be put back is taken over anew, or its records would be left out.
-fn take_anew_if(done: Result<(), Fault>, partition: i32, polled: &mut Polled, observer: &mut impl Observer) {
-    if let Err(fault) = done {
-        observer.fault(&fault);
-        polled.revoked.push(partition);
-        polled.assigned.push(partition);
     }
 }
 

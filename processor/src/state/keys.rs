@@ -3,6 +3,7 @@
 //! ```text
 //! seen   'd' | class u8 | bucket u32 | slot u16 | hash 16        -> first_seen u48 | check u16 | status u8 [ offset, generation ]
 //! last   'l' | class u8 | bucket u32 | slot u16 | resource 12    -> occurred_at i64 | set_at u48
+//! wait   'w' | slot u16 | resource 12 | offset i64              -> see `wait::Waits`
 //! tally  'b' | source                                            -> 7 x u64
 //! cursor 'c'                                                     -> see `encode_cursor`
 //! ```
@@ -20,8 +21,11 @@ use crate::varint::{Fields, Malformed, put_bytes, put_i64, put_u64};
 const HOUR: i64 = 60 * 60 * 1000;
 const DAY: i64 = 24 * HOUR;
 
-/// Window classes: a source's window is stored in the smallest that holds it.
-pub const CLASSES: [i64; 7] = [HOUR, DAY, 4 * DAY, 8 * DAY, 32 * DAY, 128 * DAY, 512 * DAY];
+/// Window classes: a source's window is stored in the smallest that holds it. The last one is [`MARKS`].
+pub const CLASSES: [i64; 8] = [HOUR, DAY, 4 * DAY, 8 * DAY, 32 * DAY, 128 * DAY, 512 * DAY, 32 * DAY];
+/// The class of what must outlive its window, as long as a dead letter is kept: events that waited, died or were
+/// judged by a person. There are few of them, so that a snapshot can hold them all.
+pub const MARKS: u8 = 7;
 /// Buckets a class is divided into.
 const BUCKETS_PER_CLASS: i64 = 4;
 const VERSION: u8 = 2;
@@ -36,11 +40,18 @@ pub const TALLY: u8 = b'b';
 pub const SEEN: u8 = b'd';
 /// First byte of last keys.
 pub const LAST: u8 = b'l';
+/// First byte of wait keys.
+pub const WAIT: u8 = b'w';
 
 /// The class of a window in milliseconds.
 pub fn class_of(window_ms: i64) -> u8 {
-    let last = CLASSES.len() - 1;
-    CLASSES.iter().position(|class| *class >= window_ms).unwrap_or(last) as u8
+    let last = usize::from(MARKS) - 1;
+    CLASSES.iter().take(last).position(|class| *class >= window_ms).unwrap_or(last) as u8
+}
+
+/// The class in which an event of this window is marked. A window longer than the marks needs no other place.
+pub fn mark_class_of(class: u8) -> u8 {
+    if class_ms(class) > class_ms(MARKS) { class } else { MARKS }
 }
 
 /// Length of a class in milliseconds.
@@ -73,6 +84,27 @@ pub fn last_key(class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> [u
     key[..8].copy_from_slice(&prefix(LAST, class, bucket, slot));
     key[8..].copy_from_slice(&resource);
     key
+}
+
+/// The key of a waiting event.
+pub fn wait_key(slot: u16, resource: ResourceHash, src: i64) -> [u8; 23] {
+    let mut key = [WAIT; 23];
+    key[1..3].copy_from_slice(&slot.to_be_bytes());
+    key[3..15].copy_from_slice(&resource);
+    key[15..].copy_from_slice(&src.to_be_bytes());
+    key
+}
+
+/// Reads a wait key: slot, resource and offset.
+pub(crate) fn decode_wait_key(key: &[u8]) -> Result<(u16, ResourceHash, i64), Malformed> {
+    let mut fields = Fields::new(key.get(1..).ok_or(Malformed)?);
+    Ok((u16::from_be_bytes(fields.array()?), fields.array()?, i64::from_be_bytes(fields.array()?)))
+}
+
+/// Reads what a seen key says: its slot and hash.
+pub(crate) fn decode_seen_key(key: &[u8]) -> Result<(u16, Hash128), Malformed> {
+    let mut fields = Fields::new(key.get(PREFIX_BYTES - 2..).ok_or(Malformed)?);
+    Ok((u16::from_be_bytes(fields.array()?), Hash128(fields.array()?)))
 }
 
 /// The first key of a bucket in one table.
@@ -228,6 +260,7 @@ mod tests {
         assert_eq!(class_of(4 * DAY), 2);
         assert_eq!(class_of(31 * DAY), 4);
         assert_eq!(class_of(i64::MAX), 6);
+        assert_eq!((mark_class_of(2), mark_class_of(4), mark_class_of(5)), (MARKS, MARKS, 5));
     }
 
     #[test]

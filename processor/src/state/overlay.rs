@@ -8,7 +8,7 @@ use hashbrown::hash_table::{Entry as Slot, HashTable};
 use schemas::identity::Hash128;
 
 use super::keys;
-use super::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store};
+use super::{Changes, Cursor, Entry, Known, Last, ResourceHash, StateError, Store};
 
 /// Last snapshots a partition caches, at least; at most twice as many and those that wait.
 const CACHED: usize = 32 * 1024;
@@ -33,13 +33,14 @@ pub struct Overlay {
 impl Overlay {
     /// An overlay over a store that lacks some committed changes.
     pub fn new(kept: Changes, now_ms: i64) -> Self {
-        let Changes { entries, tallies, source_classes } = kept;
+        let Changes { entries, tallies, source_classes, waits } = kept;
         let mut overlay = Self::default();
         for entry in entries {
             overlay.push(entry);
         }
         overlay.open.tallies = tallies;
         overlay.open.source_classes = source_classes;
+        overlay.open.waits = waits;
         overlay.keep(now_ms);
         overlay
     }
@@ -75,6 +76,7 @@ impl Overlay {
         kept.entries.append(&mut open.entries);
         kept.tallies.overwrite(&open.tallies);
         kept.source_classes.append(&mut open.source_classes);
+        kept.waits.append(&mut open.waits);
         open.tallies.0.clear();
     }
 
@@ -100,6 +102,7 @@ impl Overlay {
         kept.entries.clear();
         kept.tallies.0.clear();
         kept.source_classes.clear();
+        kept.waits.clear();
         self.kept_since = None;
     }
 
@@ -152,7 +155,8 @@ pub struct Reader<'a, S> {
 }
 
 impl<S: Store> Reader<'_, S> {
-    /// What is known of an event of a source whose window is of `class`, at a stream time.
+    /// What is known of an event of a source whose window is of `class`, at a stream time: the newest that any class
+    /// knows, and of two of one time the mark.
     pub fn seen(
         &self,
         source: &str,
@@ -160,21 +164,25 @@ impl<S: Store> Reader<'_, S> {
         slot: u16,
         hash: Hash128,
         stream_time: i64,
-    ) -> Result<Option<Seen>, StateError> {
+    ) -> Result<Option<Known>, StateError> {
         // A long batch may outlive a class: then it is forgotten here as it would be in the store, or the decision
         // would hang on where the batch began.
         if let Some(Entry { class, seen, .. }) = self.overlay.seen(hash) {
             let is_live = keys::bucket_of(*class, seen.first_seen) >= keys::first_live_bucket(*class, stream_time);
-            return Ok(is_live.then_some(*seen));
+            return Ok(is_live.then_some(Known { class: *class, seen: *seen }));
         }
+        let mut newest: Option<Known> = None;
         for class in self.classes(source, class) {
             for bucket in self.buckets(class, stream_time) {
                 if let Some(seen) = self.store.seen(class, bucket, slot, hash)? {
-                    return Ok(Some(seen));
+                    if newest.is_none_or(|known| known.seen.first_seen <= seen.first_seen) {
+                        newest = Some(Known { class, seen });
+                    }
+                    break;
                 }
             }
         }
-        Ok(None)
+        Ok(newest)
     }
 
     /// The last snapshot known of a resource.
@@ -221,11 +229,18 @@ impl Cursor {
     /// Accounts for entries that are about to be written: which classes and buckets hold something afterwards.
     pub fn cover(&mut self, entries: &[Entry]) {
         for entry in entries {
-            let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
-            let range = self.buckets.entry(entry.class).or_insert((bucket, bucket));
-            range.0 = range.0.min(bucket);
-            range.1 = range.1.max(bucket);
+            self.cover_one(entry.class, entry.seen.first_seen);
+            if entry.last.is_some() && entry.window_class != entry.class {
+                self.cover_one(entry.window_class, entry.seen.first_seen);
+            }
         }
+    }
+
+    fn cover_one(&mut self, class: u8, time: i64) {
+        let bucket = keys::bucket_of(class, time);
+        let range = self.buckets.entry(class).or_insert((bucket, bucket));
+        range.0 = range.0.min(bucket);
+        range.1 = range.1.max(bucket);
     }
 
     /// Accounts for a source writing in a class.

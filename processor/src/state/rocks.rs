@@ -16,9 +16,10 @@ use rocksdb::{
 use schemas::identity::Hash128;
 
 use super::filter::Filter;
+use super::wait::{WaitChange, Waits};
 use super::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores, keys};
 use crate::books::Tallies;
-use crate::varint::Malformed;
+use crate::varint::{Fields, Malformed};
 
 /// Memory for blocks, indexes and filters of all stores of a process.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -159,6 +160,23 @@ impl RocksStore {
         StateError::Broken { doing, partition: self.partition, detail: error.to_string() }
     }
 
+    /// Everything from one key up to, without, another.
+    fn collect<T, const N: usize>(
+        &self,
+        from: [u8; N],
+        to: [u8; N],
+        mut decode: impl FnMut(&[u8], &[u8]) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, StateError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        let mut all = Vec::new();
+        for item in self.db.iterator_opt(IteratorMode::From(&from, Direction::Forward), options) {
+            let (key, value) = item.map_err(|error| self.broken("read", &error))?;
+            all.push(decode(&key, &value).map_err(|error| self.broken("read", &error))?);
+        }
+        Ok(all)
+    }
+
     fn never_knew(&self, key: u128) -> bool {
         self.filter.as_ref().is_some_and(|filter| !filter.may_know(key))
     }
@@ -186,13 +204,24 @@ impl RocksStore {
             }
             file.put(keys::CURSOR, keys::encode_cursor(cursor))
         })?;
+        if !changes.waits.is_empty() {
+            files.add(|file| put_waits(&changes.waits, file))?;
+        }
         // What waited until its bucket was over is not written: nobody would remove it.
-        let live = (0_u32..).zip(&changes.entries).filter(|(_, entry)| {
-            let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
-            cursor.buckets.get(&entry.class).is_some_and(|(first, _)| *first <= bucket)
-        });
-        let mut seen: Vec<([u8; 24], u32)> = live.clone().map(|(at, entry)| (seen_key(entry), at)).collect();
-        let mut last: Vec<([u8; 20], u32)> = live.filter_map(|(at, entry)| Some((last_key(entry)?, at))).collect();
+        let is_live = |class: u8, entry: &Entry| {
+            let bucket = keys::bucket_of(class, entry.seen.first_seen);
+            cursor.buckets.get(&class).is_some_and(|(first, _)| *first <= bucket)
+        };
+        let entries = (0_u32..).zip(&changes.entries);
+        let mut seen: Vec<([u8; 24], u32)> = entries
+            .clone()
+            .filter(|(_, entry)| is_live(entry.class, entry))
+            .map(|(at, entry)| (seen_key(entry), at))
+            .collect();
+        let mut last: Vec<([u8; 20], u32)> = entries
+            .filter(|(_, entry)| is_live(entry.window_class, entry))
+            .filter_map(|(at, entry)| Some((last_key(entry)?, at)))
+            .collect();
         seen.sort_unstable();
         last.sort_unstable();
         let expired: Vec<_> = self.expired(cursor).collect();
@@ -215,14 +244,30 @@ impl RocksStore {
     }
 }
 
+fn put_waits(waits: &[WaitChange], file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
+    let newest: BTreeMap<[u8; 23], &WaitChange> =
+        waits.iter().map(|change| (keys::wait_key(change.slot, change.resource, change.src), change)).collect();
+    for (key, change) in newest {
+        match &change.now {
+            Some(waits) => {
+                let mut value = Vec::new();
+                waits.encode(&mut value);
+                file.put(key, value)?;
+            }
+            None => file.delete(key)?,
+        }
+    }
+    Ok(())
+}
+
 fn seen_key(entry: &Entry) -> [u8; 24] {
     keys::seen_key(entry.class, keys::bucket_of(entry.class, entry.seen.first_seen), entry.slot, entry.hash)
 }
 
 fn last_key(entry: &Entry) -> Option<[u8; 20]> {
     let (resource, _) = entry.last?;
-    let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
-    Some(keys::last_key(entry.class, bucket, entry.slot, resource))
+    let bucket = keys::bucket_of(entry.window_class, entry.seen.first_seen);
+    Some(keys::last_key(entry.window_class, bucket, entry.slot, resource))
 }
 
 /// The files of one write.
@@ -282,14 +327,23 @@ impl Store for RocksStore {
 
     fn tallies(&self) -> Result<Tallies, StateError> {
         let mut tallies = Tallies::default();
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound([keys::TALLY + 1]);
-        let start = [keys::TALLY];
-        for item in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), options) {
-            let (key, value) = item.map_err(|error| self.broken("read", &error))?;
-            keys::decode_tally(&key, &value, &mut tallies).map_err(|error| self.broken("read", &error))?;
-        }
+        self.collect([keys::TALLY], [keys::TALLY + 1], |key, value| keys::decode_tally(key, value, &mut tallies))?;
         Ok(tallies)
+    }
+
+    fn waits(&self) -> Result<Vec<WaitChange>, StateError> {
+        self.collect([keys::WAIT], [keys::WAIT + 1], |key, value| {
+            let (slot, resource, src) = keys::decode_wait_key(key)?;
+            Ok(WaitChange { slot, resource, src, now: Waits::decode(&mut Fields::new(value))? })
+        })
+    }
+
+    fn marks(&self) -> Result<Vec<Entry>, StateError> {
+        self.collect([keys::SEEN, keys::MARKS], [keys::SEEN, keys::MARKS + 1], |key, value| {
+            let (slot, hash) = keys::decode_seen_key(key)?;
+            let (class, window_class) = (keys::MARKS, keys::MARKS);
+            Ok(Entry { class, window_class, slot, hash, seen: keys::decode_seen(value)?, last: None })
+        })
     }
 
     fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError> {
@@ -373,95 +427,4 @@ fn filter_key(hash: &[u8]) -> u128 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::books::Place;
-    use crate::state::{Entry, Status};
-
-    const DAY: i64 = 24 * 60 * 60 * 1000;
-
-    fn entry(n: u8, first_seen: i64) -> Entry {
-        Entry {
-            class: keys::class_of(4 * DAY),
-            slot: u16::from(n),
-            hash: Hash128([n; 16]),
-            seen: Seen { first_seen, check: 1, status: Status::Done },
-            last: Some(([n; 12], first_seen - 5)),
-        }
-    }
-
-    fn apply(store: &mut RocksStore, entries: Vec<Entry>, cursor: &mut Cursor, stream_time: i64) {
-        cursor.stream_time = stream_time;
-        cursor.cover(&entries);
-        cursor.expire();
-        let mut tallies = Tallies::default();
-        tallies.set("s", Place::Clean, 7);
-        let changes = Changes { entries, tallies, ..Changes::default() };
-        store.apply(&changes, cursor).expect("a healthy disk");
-    }
-
-    #[test]
-    fn what_was_applied_is_there_after_reopening_and_expired_buckets_are_gone() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut stores = RocksStores::new(directory.path().to_owned());
-        let start = 1_700_000_000_000;
-        let mut cursor = Cursor { txn: 3, ..Cursor::default() };
-        let old = entry(1, start);
-        let young = entry(2, start + 3 * DAY);
-        let mut store = stores.open(0).expect("a new store");
-        assert_eq!(store.cursor().expect("readable"), None);
-        apply(&mut store, vec![old], &mut cursor, start);
-        apply(&mut store, vec![young], &mut cursor, start + 3 * DAY);
-        drop(store);
-
-        let mut store = stores.open(0).expect("the same store");
-        assert_eq!(store.cursor().expect("readable"), Some(cursor.clone()));
-        assert_eq!(store.tallies().expect("readable").get("s", Place::Clean), 7);
-        let bucket = |entry: &Entry| keys::bucket_of(entry.class, entry.seen.first_seen);
-        let seen = |store: &RocksStore, entry: &Entry| {
-            store.seen(entry.class, bucket(entry), entry.slot, entry.hash).expect("readable")
-        };
-        assert_eq!(seen(&store, &old), Some(old.seen));
-        apply(&mut store, vec![], &mut cursor, start + 6 * DAY);
-        assert_eq!(seen(&store, &old), None, "its bucket left the window");
-        assert_eq!(seen(&store, &young), Some(young.seen));
-        let last = store.last(young.class, bucket(&young), young.slot, [2; 12]).expect("readable");
-        assert_eq!(last.map(|last| last.occurred_at), Some(young.seen.first_seen - 5));
-    }
-
-    #[test]
-    fn what_waited_until_its_bucket_was_over_is_not_written() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut stores = RocksStores::new(directory.path().to_owned());
-        let mut store = stores.open(0).expect("a new store");
-        let start = 100 * 4 * DAY;
-        let (old, young) = (entry(1, start), entry(2, start + 6 * DAY));
-        apply(&mut store, vec![old, young], &mut Cursor::default(), start + 6 * DAY);
-        let seen = |entry: &Entry| {
-            let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
-            store.seen(entry.class, bucket, entry.slot, entry.hash).expect("readable")
-        };
-        assert_eq!((seen(&old), seen(&young)), (None, Some(young.seen)));
-    }
-
-    #[test]
-    fn a_second_owner_of_the_directory_is_told_so() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut stores = RocksStores::new(directory.path().to_owned());
-        let _held = stores.open(0).expect("a new store");
-        assert!(matches!(stores.open(0), Err(StateError::Locked { partition: 0 })));
-    }
-
-    #[test]
-    fn a_wiped_store_is_new_and_wiping_twice_is_fine() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut stores = RocksStores::new(directory.path().to_owned());
-        let mut cursor = Cursor::default();
-        let mut store = stores.open(4).expect("a new store");
-        apply(&mut store, vec![entry(1, 5 * DAY)], &mut cursor, 5 * DAY);
-        drop(store);
-        stores.wipe(4).expect("a healthy disk");
-        stores.wipe(4).expect("a healthy disk");
-        assert_eq!(stores.open(4).expect("a new store").cursor().expect("readable"), None);
-    }
-}
+mod tests;

@@ -2,13 +2,13 @@
 //!
 //! The window is judged exactly, in stream time: `now - first_seen < window` is a duplicate, equal or more is new.
 //! A duplicate does not extend the window. A redelivery of a dead letter is let through: the provider may have
-//! repaired what was wrong with us.
+//! repaired what was wrong with us. An event that waited finds itself parked, which is no copy.
 
 use schemas::VerifiedEvent;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{About, View};
-use crate::state::{DeadRef, StateError, Status};
+use super::{About, Turn};
+use crate::state::{DeadRef, Known, Status};
 
 /// Whether the event is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +24,20 @@ pub enum Verdict {
     Redelivery(DeadRef),
 }
 
-/// Judges an event against what the state knows.
-pub fn dedup(event: &VerifiedEvent<'_>, about: &About<'_>, view: &impl View) -> Result<Verdict, StateError> {
-    let Some(seen) = view.seen(about)? else {
-        return Ok(Verdict::New);
+/// Judges an event against what the state knows of it.
+pub fn dedup(event: &VerifiedEvent<'_>, about: &About<'_>, turn: Turn<'_>, known: Option<Known>) -> Verdict {
+    // Which dead letter may run again was judged before.
+    let Some(Known { seen, .. }) = known.filter(|_| !matches!(turn, Turn::Redrive(_))) else {
+        return Verdict::New;
     };
     let is_within = about.now.saturating_sub(seen.first_seen) < event.window_ms;
-    match seen.status {
+    match (seen.status, turn) {
+        (Status::Parked, Turn::Again(_)) => Verdict::New,
         // What waits stays known whatever its window, or it would park behind itself.
-        Status::Parked => Ok(duplicate(event, seen.check)),
-        Status::Done | Status::Discarded if is_within => Ok(duplicate(event, seen.check)),
-        Status::Done | Status::Discarded => Ok(Verdict::New),
-        Status::Dead(dead) => Ok(Verdict::Redelivery(dead)),
+        (Status::Parked, Turn::First { .. } | Turn::Redrive(_)) => duplicate(event, seen.check),
+        (Status::Done | Status::Discarded, _) if is_within => duplicate(event, seen.check),
+        (Status::Done | Status::Discarded, _) => Verdict::New,
+        (Status::Dead(dead), _) => Verdict::Redelivery(dead),
     }
 }
 

@@ -28,6 +28,16 @@ pub enum Order {
     Stale(StaleMode),
 }
 
+impl Order {
+    /// A person says that it may pass although it is stale: then it does, and is marked.
+    pub fn let_through_if(self, is_as_is: bool) -> Self {
+        match self {
+            Order::Stale(_) if is_as_is => Order::Stale(StaleMode::Flag),
+            order @ (Order::Pass { .. } | Order::Stale(_)) => order,
+        }
+    }
+}
+
 const PASS: Order = Order::Pass { advance: None, is_future: false };
 
 /// Judges an event against the last snapshot of its resource.

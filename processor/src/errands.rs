@@ -1,0 +1,278 @@
+//! Records that are read besides the group's: those of events whose turn comes, by their offsets, and commands.
+//!
+//! Fetching single records is slow, so a thread does it while the worker goes on. Nothing here decides or commits:
+//! what is lost here is fetched again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::log::{Heard, Loose, Want};
+use crate::reader::{Quiet, is_outage};
+use crate::state::wait::Lies;
+
+/// Questions, and answers, that wait between the worker and the thread.
+const ASKED: usize = 64;
+const FOUND: usize = 1024;
+/// Patience with one answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long a record may take to come.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(200);
+/// A gap between two wanted records that is read over rather than jumped.
+const GAP: i64 = 500;
+/// Commands that are taken at a time.
+const HEARD: usize = 2000;
+const SEEK: Duration = Duration::from_secs(10);
+
+/// Names of the topics that are read.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// `verified-events`.
+    pub input: String,
+    /// What stands before a tier's delay.
+    pub retry: String,
+    /// The first tier's delay.
+    pub first: String,
+}
+
+impl Sources {
+    fn place(&self, want: &Want) -> (String, i64) {
+        match &want.lies {
+            Lies::Input => (self.input.clone(), want.spot.1),
+            Lies::Command { tier, offset } => (format!("{}{tier}", self.retry), *offset),
+        }
+    }
+}
+
+/// Fetches records by offset, on a thread of its own that ends with it.
+pub(crate) struct Fetcher {
+    wants: SyncSender<Vec<Want>>,
+    /// What found no room in the queue.
+    backlog: Vec<Want>,
+    found: Receiver<(Want, Option<Loose>)>,
+}
+
+impl Fetcher {
+    /// Starts the thread. It connects when something is wanted for the first time.
+    pub(crate) fn start(client: ClientConfig, sources: Sources) -> std::io::Result<Self> {
+        let (wants, asked) = mpsc::sync_channel::<Vec<Want>>(ASKED);
+        let (give, found) = mpsc::sync_channel(FOUND);
+        let work = move || {
+            let mut consumer = None;
+            while let Ok(mut wants) = asked.recv() {
+                while let Ok(more) = asked.try_recv() {
+                    wants.extend(more);
+                }
+                if serve(&client, &sources, &mut consumer, wants, &give).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("fetcher".to_owned()).spawn(work)?;
+        Ok(Self { wants, backlog: Vec::new(), found })
+    }
+
+    /// Asks for records.
+    pub(crate) fn want(&mut self, wants: Vec<Want>) {
+        self.backlog.extend(wants);
+        match self.wants.try_send(std::mem::take(&mut self.backlog)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(wants)) => self.backlog = wants,
+            // The thread panicked: its partitions' turns wait, which the lag shows.
+            Err(TrySendError::Disconnected(_)) => tracing::error!("records of waiting events are fetched no more"),
+        }
+    }
+
+    /// What came since.
+    pub(crate) fn fetched(&mut self) -> Vec<(Want, Option<Loose>)> {
+        if !self.backlog.is_empty() {
+            self.want(Vec::new());
+        }
+        self.found.try_iter().collect()
+    }
+}
+
+/// Nobody listens any more.
+struct Deaf;
+
+/// Fetches until everything is there. Trouble is waited out: whoever wants a record has no other way to get it.
+fn serve(
+    client: &ClientConfig,
+    sources: &Sources,
+    consumer: &mut Option<BaseConsumer<Quiet>>,
+    wants: Vec<Want>,
+    give: &SyncSender<(Want, Option<Loose>)>,
+) -> Result<(), Deaf> {
+    let mut places: BTreeMap<(String, i32), Wanted> = BTreeMap::new();
+    for want in wants {
+        let (topic, offset) = sources.place(&want);
+        places.entry((topic, want.partition)).or_default().entry(offset).or_default().push(want);
+    }
+    for ((topic, partition), mut wanted) in places {
+        while !wanted.is_empty() {
+            if consumer.is_none() {
+                *consumer = BaseConsumer::from_config_and_context(client, Quiet).ok();
+            }
+            let Some(reader) = consumer.as_ref() else { return Err(Deaf) };
+            match fetch(reader, &topic, partition, &mut wanted, give) {
+                Ok(heard) => heard?,
+                Err(error) => {
+                    tracing::debug!(%error, topic, partition, "records of waiting events could not be fetched");
+                    *consumer = None;
+                    std::thread::park_timeout(AGAIN);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is wanted of one partition, by offset.
+type Wanted = BTreeMap<i64, Vec<Want>>;
+
+fn fetch(
+    reader: &BaseConsumer<Quiet>,
+    topic: &str,
+    partition: i32,
+    wanted: &mut Wanted,
+    give: &SyncSender<(Want, Option<Loose>)>,
+) -> KafkaResult<Result<(), Deaf>> {
+    let (start, _) = reader.fetch_watermarks(topic, partition, ANSWER)?;
+    if give_all(wanted, start, None, give).is_err() {
+        return Ok(Err(Deaf));
+    }
+    let mut at = None;
+    let mut deadline = Instant::now() + PATIENCE;
+    while let Some(next) = wanted.keys().next().copied() {
+        if at.is_none_or(|at| next - at > GAP) {
+            stand_at(reader, topic, partition, next)?;
+            at = Some(next);
+        }
+        match reader.poll(deadline.saturating_duration_since(Instant::now())) {
+            Some(Ok(message)) => {
+                let offset = message.offset();
+                at = Some(offset + 1);
+                deadline = Instant::now() + PATIENCE;
+                if give_all(wanted, offset, None, give).is_err() {
+                    return Ok(Err(Deaf));
+                }
+                if wanted.contains_key(&offset) && give_all(wanted, offset + 1, Some(&loose(&message)), give).is_err() {
+                    return Ok(Err(Deaf));
+                }
+            }
+            Some(Err(error)) if is_outage(&error) => {}
+            Some(Err(error)) => return Err(error),
+            None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
+        }
+    }
+    reader.unassign()?;
+    Ok(Ok(()))
+}
+
+/// Gives everything that is wanted before an offset the same answer.
+fn give_all(
+    wanted: &mut Wanted,
+    before: i64,
+    record: Option<&Loose>,
+    give: &SyncSender<(Want, Option<Loose>)>,
+) -> Result<(), Deaf> {
+    while let Some(entry) = wanted.first_entry().filter(|entry| *entry.key() < before) {
+        for want in entry.remove() {
+            give.send((want, record.cloned())).map_err(|_| Deaf)?;
+        }
+    }
+    Ok(())
+}
+
+fn stand_at(reader: &BaseConsumer<Quiet>, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    reader.assign(&list)
+}
+
+fn loose(message: &BorrowedMessage<'_>) -> Loose {
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    Loose {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or_default(),
+        key: message.key().unwrap_or_default().to_vec(),
+        value: message.payload().unwrap_or_default().to_vec(),
+        headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
+    }
+}
+
+/// Reads the first retry topic of the partitions that are ours.
+pub(crate) struct Ear {
+    topic: String,
+    client: ClientConfig,
+    consumer: Option<BaseConsumer<Quiet>>,
+    followed: BTreeSet<i32>,
+}
+
+impl Ear {
+    /// Connects when the first partition is followed.
+    pub(crate) fn new(client: ClientConfig, topic: String) -> Self {
+        Self { topic, client, consumer: None, followed: BTreeSet::new() }
+    }
+
+    /// Reads a partition from an offset on, or from its beginning if that is gone.
+    pub(crate) fn follow(&mut self, partition: i32, from: i64) -> KafkaResult<()> {
+        let consumer = match self.consumer.take() {
+            Some(consumer) => consumer,
+            None => BaseConsumer::from_config_and_context(&self.client, Quiet)?,
+        };
+        let (start, high) = consumer.fetch_watermarks(&self.topic, partition, SEEK)?;
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(from.clamp(start, high.max(start))))?;
+        if self.followed.contains(&partition) {
+            consumer.incremental_unassign(&list)?;
+        }
+        consumer.incremental_assign(&list)?;
+        self.followed.insert(partition);
+        self.consumer = Some(consumer);
+        Ok(())
+    }
+
+    /// Reads it no more.
+    pub(crate) fn unfollow(&mut self, partition: i32) {
+        if !self.followed.remove(&partition) {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.topic, partition);
+        let gone = self.consumer.as_ref().map(|consumer| consumer.incremental_unassign(&list));
+        if let Some(Err(error)) = gone {
+            tracing::debug!(%error, partition, "a retry topic could not be left");
+            self.consumer = None;
+            self.followed.clear();
+        }
+    }
+
+    /// What came since.
+    pub(crate) fn heard(&mut self) -> KafkaResult<Vec<Heard>> {
+        let mut heard = Vec::new();
+        let Some(consumer) = self.consumer.as_ref().filter(|_| !self.followed.is_empty()) else { return Ok(heard) };
+        for _ in 0..HEARD {
+            match consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) if self.followed.contains(&message.partition()) => {
+                    heard.push(Heard::Record(loose(&message)));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(KafkaError::PartitionEOF(partition))) => heard.push(Heard::End(partition)),
+                Some(Err(error)) if is_outage(&error) => {}
+                Some(Err(error)) => return Err(error),
+                None => break,
+            }
+        }
+        Ok(heard)
+    }
+}

@@ -1,0 +1,112 @@
+//! What a store keeps, loses in time, and says when it is held.
+
+use super::*;
+use crate::books::Place;
+use crate::state::{Entry, Status};
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+fn entry(n: u8, first_seen: i64) -> Entry {
+    Entry {
+        class: keys::class_of(4 * DAY),
+        window_class: keys::class_of(4 * DAY),
+        slot: u16::from(n),
+        hash: Hash128([n; 16]),
+        seen: Seen { first_seen, check: 1, status: Status::Done },
+        last: Some(([n; 12], first_seen - 5)),
+    }
+}
+
+fn apply(store: &mut RocksStore, entries: Vec<Entry>, cursor: &mut Cursor, stream_time: i64) {
+    cursor.stream_time = stream_time;
+    cursor.cover(&entries);
+    cursor.expire();
+    let mut tallies = Tallies::default();
+    tallies.set("s", Place::Clean, 7);
+    let changes = Changes { entries, tallies, ..Changes::default() };
+    store.apply(&changes, cursor).expect("a healthy disk");
+}
+
+#[test]
+fn what_was_applied_is_there_after_reopening_and_expired_buckets_are_gone() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let start = 1_700_000_000_000;
+    let mut cursor = Cursor { txn: 3, ..Cursor::default() };
+    let old = entry(1, start);
+    let young = entry(2, start + 3 * DAY);
+    let mut store = stores.open(0).expect("a new store");
+    assert_eq!(store.cursor().expect("readable"), None);
+    apply(&mut store, vec![old], &mut cursor, start);
+    apply(&mut store, vec![young], &mut cursor, start + 3 * DAY);
+    drop(store);
+
+    let mut store = stores.open(0).expect("the same store");
+    assert_eq!(store.cursor().expect("readable"), Some(cursor.clone()));
+    assert_eq!(store.tallies().expect("readable").get("s", Place::Clean), 7);
+    let bucket = |entry: &Entry| keys::bucket_of(entry.class, entry.seen.first_seen);
+    let seen = |store: &RocksStore, entry: &Entry| {
+        store.seen(entry.class, bucket(entry), entry.slot, entry.hash).expect("readable")
+    };
+    assert_eq!(seen(&store, &old), Some(old.seen));
+    apply(&mut store, vec![], &mut cursor, start + 6 * DAY);
+    assert_eq!(seen(&store, &old), None, "its bucket left the window");
+    assert_eq!(seen(&store, &young), Some(young.seen));
+    let last = store.last(young.class, bucket(&young), young.slot, [2; 12]).expect("readable");
+    assert_eq!(last.map(|last| last.occurred_at), Some(young.seen.first_seen - 5));
+}
+
+#[test]
+fn what_waited_until_its_bucket_was_over_is_not_written() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let mut store = stores.open(0).expect("a new store");
+    let start = 100 * 4 * DAY;
+    let (old, young) = (entry(1, start), entry(2, start + 6 * DAY));
+    apply(&mut store, vec![old, young], &mut Cursor::default(), start + 6 * DAY);
+    let seen = |entry: &Entry| {
+        let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
+        store.seen(entry.class, bucket, entry.slot, entry.hash).expect("readable")
+    };
+    assert_eq!((seen(&old), seen(&young)), (None, Some(young.seen)));
+}
+
+#[test]
+fn what_waits_and_what_is_marked_is_found_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let mut store = stores.open(0).expect("a new store");
+    let now = |is_there: bool| is_there.then(|| Waits { source: "s".to_owned(), detail: None });
+    let change = |src, is_there| WaitChange { slot: 3, resource: [1; 12], src, now: now(is_there) };
+    let mark = Entry { class: keys::MARKS, window_class: keys::MARKS, last: None, ..entry(9, 100 * DAY) };
+    let waits = vec![change(7, true), change(8, true), change(7, false)];
+    let entries = vec![mark, entry(1, 100 * DAY)];
+    let mut cursor = Cursor { stream_time: 100 * DAY, ..Cursor::default() };
+    cursor.cover(&entries);
+    store.apply(&Changes { entries, waits, ..Changes::default() }, &cursor).expect("a healthy disk");
+    let gone = vec![change(9, false)];
+    store.apply(&Changes { waits: gone, ..Changes::default() }, &cursor).expect("a healthy disk");
+    assert_eq!(store.waits().expect("readable"), [change(8, true)]);
+    assert_eq!(store.marks().expect("readable"), [mark]);
+}
+
+#[test]
+fn a_second_owner_of_the_directory_is_told_so() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let _held = stores.open(0).expect("a new store");
+    assert!(matches!(stores.open(0), Err(StateError::Locked { partition: 0 })));
+}
+
+#[test]
+fn a_wiped_store_is_new_and_wiping_twice_is_fine() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let mut cursor = Cursor::default();
+    let mut store = stores.open(4).expect("a new store");
+    apply(&mut store, vec![entry(1, 5 * DAY)], &mut cursor, 5 * DAY);
+    drop(store);
+    stores.wipe(4).expect("a healthy disk");
+    stores.wipe(4).expect("a healthy disk");
+    assert_eq!(stores.open(4).expect("a new store").cursor().expect("readable"), None);
+}

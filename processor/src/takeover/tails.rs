@@ -1,0 +1,113 @@
+//! The ends of output partitions: what torn transactions left visible there, once everything is decided.
+
+use std::ops::ControlFlow;
+
+use crate::books::Place;
+use crate::emit::Out;
+use crate::log::{Fault, Found, Log};
+use crate::position::{Hints, Position};
+use crate::task::Effects;
+
+use super::{SLICE_MS, UNDECIDED_MS};
+
+/// Finds what torn transactions left visible: records of input that is not committed yet.
+pub(super) fn reconcile<L: Log>(log: &mut L, partition: i32, position: &mut Position) -> Result<Effects, Fault> {
+    let mut effects = Effects::default();
+    for (out, output) in outputs(log, partition) {
+        let from = match hints_of(&mut position.hints, out).get(&output) {
+            Some(from) => *from,
+            None => log.ends(out, output)?.start,
+        };
+        let seq = position.seq;
+        let end = scan_decided(log, out, output, from, &mut |found| {
+            let Some((_, offset)) = found.src.filter(|(from, _)| *from == partition) else { return };
+            if let Some(used) = found.seq.filter(|used| *used > seq) {
+                effects.seqs.insert(used);
+            }
+            // Of those before, the ones that wait may be torn as well: the task knows which.
+            effects.places.insert((offset, found.generation), place(out));
+        })?;
+        if effects.places.is_empty() && effects.seqs.is_empty() {
+            hints_of(&mut position.hints, out).insert(output, end);
+        }
+    }
+    Ok(effects)
+}
+
+/// Reads everything that is in an output partition now, once it is decided. Where the next look may begin.
+pub(super) fn scan_decided<L: Log>(
+    log: &mut L,
+    out: Out,
+    partition: i32,
+    from: i64,
+    each: &mut dyn FnMut(Found<'_>),
+) -> Result<i64, Fault> {
+    let ends = log.ends(out, partition)?;
+    let from = from.max(ends.start);
+    // A committed record is followed by its marker: one lone offset that is decided can't hold an effect.
+    if ends.high - from <= 1 && ends.stable >= ends.high {
+        return Ok(from);
+    }
+    let began = log.now_ms();
+    let mut next = from;
+    let mut last = from;
+    let mut is_decided = false;
+    loop {
+        // Asked before the scan: what was decided then, the scan reads.
+        is_decided = is_decided || log.ends(out, partition)?.stable >= ends.high;
+        let scanned = log.scan(out, partition, next, SLICE_MS, &mut |found| {
+            last = found.offset + 1;
+            each(found);
+            ControlFlow::Continue(())
+        })?;
+        next = scanned.next;
+        if is_decided && scanned.is_end {
+            return Ok(last);
+        }
+        if log.now_ms().saturating_sub(began) > UNDECIDED_MS {
+            let detail = format!("partition {partition} of {} stays undecided", name(out));
+            return Err(Fault::Unsure { doing: "look for torn transactions", detail });
+        }
+    }
+}
+
+/// The output partitions that an input partition can reach.
+pub(super) fn outputs<L: Log>(log: &L, partition: i32) -> Vec<(Out, i32)> {
+    let clean = log.clean_partitions();
+    let step = log.input_partitions().min(clean).max(1);
+    let mut outputs = vec![(Out::Dead, partition)];
+    let mut output = partition % step;
+    while output < clean {
+        outputs.push((Out::Clean, output));
+        outputs.push((Out::Stale, output));
+        output += step;
+    }
+    outputs
+}
+
+pub(super) fn hints_of(hints: &mut Hints, out: Out) -> &mut std::collections::BTreeMap<i32, i64> {
+    match out {
+        Out::Stale => &mut hints.stale,
+        Out::Dead => &mut hints.dead,
+        Out::Clean | Out::Resolutions | Out::Changelog | Out::Retry(_) => &mut hints.clean,
+    }
+}
+
+pub(super) fn place(out: Out) -> Place {
+    match out {
+        Out::Stale => Place::Stale,
+        Out::Dead => Place::Dead,
+        Out::Clean | Out::Resolutions | Out::Changelog | Out::Retry(_) => Place::Clean,
+    }
+}
+
+pub(super) fn name(out: Out) -> &'static str {
+    match out {
+        Out::Clean => "clean-events",
+        Out::Stale => "stale-events",
+        Out::Dead => "dead-events",
+        Out::Resolutions => "dead-resolutions",
+        Out::Changelog => "state-changelog",
+        Out::Retry(_) => "retry-events",
+    }
+}

@@ -1,0 +1,202 @@
+//! What people want done with dead letters, carried out by the owner of the partition.
+//!
+//! A command is accepted when the letter it names is dead, so one that is sent twice, or by two people, is carried out
+//! once. An accepted event goes its way at once, or to its place among those of its resource that wait.
+
+use schemas::command::{Command, Verb};
+use schemas::identity::{self, Hash128};
+use schemas::resolution::Outcome as Resolved;
+use schemas::{VerifiedEvent, partition};
+
+use super::case::{self, Case};
+use super::{Count, Means, TakeError, Task};
+use crate::books::{Place, UNKNOWN_SOURCE};
+use crate::emit::Stamp;
+use crate::log::Loose;
+use crate::state::wait::{Detail, Lies, WaitChange, Waits};
+use crate::state::{Entry, Known, Seen, StateError, Status, Store, keys};
+use crate::step::dedup::check_of;
+use crate::step::order::short_hash;
+use crate::step::{self, About, Input, Past, Turn};
+
+impl<S: Store> Task<S> {
+    /// Carries out commands that were read, at most so many.
+    pub fn take_commands(&mut self, left: &mut usize, tier: &str, means: &mut Means<'_>) -> Result<(), TakeError> {
+        while *left > 0
+            && let Some(record) = self.errands.commands.pop_front()
+        {
+            let all = record.headers();
+            self.position.commands = Some((tier.to_owned(), record.offset + 1));
+            let Some(command) = Command::read(&all) else { continue };
+            if command.dead_id.partition != self.partition {
+                continue;
+            }
+            *left -= 1;
+            let lies = Lies::Command { tier: tier.to_owned(), offset: record.offset };
+            self.take_command(&command, &record, lies, means)?;
+            self.is_dirty = true;
+        }
+        Ok(())
+    }
+
+    fn take_command(
+        &mut self,
+        command: &Command<'_>,
+        record: &Loose,
+        lies: Lies,
+        means: &mut Means<'_>,
+    ) -> Result<(), TakeError> {
+        let event = VerifiedEvent::decode(&record.value).ok();
+        let now = self.position.stream_time;
+        let about = event.as_ref().map(|event| step::about(event, &record.key, now));
+        let source = event.as_ref().map_or(UNKNOWN_SOURCE, |event| event.source);
+        if !self.is_dead(command, about.as_ref(), source)? {
+            self.touch(source, None);
+            return self.resolve(command, Resolved::Superseded, true, means);
+        }
+        if about.is_none() {
+            let entry = without_identity(command, now);
+            self.overlay.push(entry);
+            self.touch(UNKNOWN_SOURCE, Some(entry.class));
+        }
+        let known = (event, about);
+        match (command.verb, known) {
+            (Verb::Discard, known) => self.discard(command, known, source, means),
+            (Verb::Redrive, (Some(event), Some(about))) if self.waiting.holds_back(short_hash(&record.key)) => {
+                self.queue(command, &event, &about, record, lies);
+                Ok(())
+            }
+            (Verb::Redrive, _) => self.redrive(command, record, lies, means),
+        }
+    }
+
+    /// Whether the dead letter that is meant is still dead.
+    fn is_dead(&self, command: &Command<'_>, about: Option<&About<'_>>, source: &str) -> Result<bool, StateError> {
+        // Nothing is dead here: whoever sent this made it up.
+        if command.dead_id.offset >= self.position.next || self.tallies.get(source, Place::Dead) == 0 {
+            return Ok(false);
+        }
+        let dead = case::dead_ref(command);
+        match about {
+            Some(about) => match self.known(about.source, about.class, about.slot, about.hash)? {
+                Some(Known { seen, .. }) => Ok(seen.status == Status::Dead(dead)),
+                // Its mark is over, and so is, nearly, the time that dead letters are kept.
+                None => Ok(true),
+            },
+            None => {
+                let entry = without_identity(command, 0);
+                Ok(self.known(UNKNOWN_SOURCE, entry.class, entry.slot, entry.hash)?.is_none())
+            }
+        }
+    }
+
+    fn resolve(
+        &mut self,
+        command: &Command<'_>,
+        result: Resolved,
+        is_late: bool,
+        means: &mut Means<'_>,
+    ) -> Result<(), TakeError> {
+        let generation = command.dead_id.generation;
+        let stamp = Stamp { txn: self.committed.txn + 1, seq: None, generation, attempt: command.attempts };
+        let resolution = case::resolution(command, result, means.now_ms);
+        self.counts.push(Count::Redriven(result));
+        Ok((means.send)(&means.emitter.resolution(&resolution, is_late, None, stamp))?)
+    }
+
+    fn discard(
+        &mut self,
+        command: &Command<'_>,
+        (event, about): (Option<VerifiedEvent<'_>>, Option<About<'_>>),
+        source: &str,
+        means: &mut Means<'_>,
+    ) -> Result<(), TakeError> {
+        self.tallies.shift(source, Place::Dead, Place::Discarded);
+        self.touch(source, None);
+        if let (Some(event), Some(about)) = (event, about) {
+            self.note(&event, &about, Status::Discarded);
+        }
+        self.resolve(command, Resolved::Discarded, false, means)
+    }
+
+    fn note(&mut self, event: &VerifiedEvent<'_>, about: &About<'_>, status: Status) {
+        let class = keys::mark_class_of(about.class);
+        let seen = Seen { first_seen: about.now, check: check_of(event.body), status };
+        self.touch(about.source, Some(class));
+        self.overlay.push(Entry {
+            class,
+            window_class: about.class,
+            slot: about.slot,
+            hash: about.hash,
+            seen,
+            last: None,
+        });
+    }
+
+    /// Puts an event to its place among those of its resource that wait.
+    fn queue(
+        &mut self,
+        command: &Command<'_>,
+        event: &VerifiedEvent<'_>,
+        about: &About<'_>,
+        record: &Loose,
+        lies: Lies,
+    ) {
+        self.note(event, about, Status::Parked);
+        self.tallies.shift(about.source, Place::Dead, Place::Parked);
+        let detail = Detail {
+            lies,
+            generation: command.dead_id.generation + 1,
+            handled: command.attempts,
+            first_failed_ms: command.first_failed_ms,
+            ..Detail::default()
+        };
+        let change = WaitChange {
+            slot: partition::slot(&record.key),
+            resource: short_hash(&record.key),
+            src: command.dead_id.offset,
+            now: Some(Waits { source: about.source.to_owned(), detail: Some(Box::new(detail)) }),
+        };
+        self.waiting.apply(&change);
+        self.overlay.open.waits.push(change);
+    }
+
+    /// Runs an event again.
+    fn redrive(
+        &mut self,
+        command: &Command<'_>,
+        record: &Loose,
+        lies: Lies,
+        means: &mut Means<'_>,
+    ) -> Result<(), TakeError> {
+        let input = Input {
+            partition: self.partition,
+            offset: command.dead_id.offset,
+            timestamp: command.received_at_ms,
+            key: &record.key,
+            value: &record.value,
+        };
+        let generation = command.dead_id.generation + 1;
+        let past = Past { generation, is_as_is: command.is_as_is, ..Past::default() };
+        let visible = self.visible(input.offset, generation);
+        let now = self.position.stream_time;
+        let decision = self.decide(&input, Turn::Redrive(past), now, &means.shared.handlers, visible)?;
+        let case = Case {
+            from: Some(Place::Dead),
+            command: Some((command, lies)),
+            visible,
+            originals: &|| command.originals.clone(),
+            ..Case::first(&input)
+        };
+        self.conclude(decision, &case, means)
+    }
+}
+
+/// What the state knows of a resolved dead letter that has no identity: that it was resolved.
+fn without_identity(command: &Command<'_>, now: i64) -> Entry {
+    let id = command.dead_id.to_string();
+    let seen = Seen { first_seen: now, check: 0, status: Status::Done };
+    // No source has an empty name.
+    let hash: Hash128 = identity::event_hash("", id.as_bytes());
+    Entry { class: keys::MARKS, window_class: keys::MARKS, slot: 0, hash, seen, last: None }
+}

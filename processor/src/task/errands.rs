@@ -1,0 +1,163 @@
+//! What a task has fetched and has made while no transaction is open: records of events whose turn comes, and calls.
+//!
+//! Nothing here is state: it is lost with the task, and its next owner begins again.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::Task;
+use super::case::Wanted;
+use crate::call::{Call, Reply, Ticket};
+use crate::log::{Heard, Loose, Want};
+use crate::state::Store;
+use crate::state::wait::Lies;
+use crate::waiting::Spot;
+
+/// Records are fetched this long before they are due, milliseconds.
+const AHEAD_MS: i64 = 500;
+/// Events behind one whose turn comes that are fetched along with it.
+const RUN: usize = 256;
+/// Records that a task holds or has asked for at a time, and their bytes.
+const HELD: usize = 4096;
+const HELD_BYTES: usize = 8 * 1024 * 1024;
+
+/// Errands of one task.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    /// Commands that were read and not yet taken.
+    pub(super) commands: VecDeque<Loose>,
+    /// Records that were fetched. `None`: it is gone.
+    pub(super) ready: HashMap<Spot, Option<Loose>>,
+    ready_bytes: usize,
+    has_heard_all: bool,
+    asked: HashSet<Spot>,
+    /// Calls to make when the transaction is committed.
+    pub(super) calls: Vec<Wanted>,
+    /// Calls under way: for whom, and which handler.
+    under_way: HashMap<u64, (Spot, usize)>,
+    /// What came of calls, until the event is through.
+    pub(super) replies: HashMap<Spot, Vec<(usize, Reply)>>,
+}
+
+impl Errands {
+    /// Takes a record out.
+    pub(super) fn take(&mut self, spot: Spot) -> Option<Option<Loose>> {
+        let record = self.ready.remove(&spot)?;
+        self.ready_bytes = self.ready_bytes.saturating_sub(record.as_ref().map_or(0, Loose::size));
+        Some(record)
+    }
+
+    /// Keeps a record that will be needed again, if there is room.
+    pub(super) fn keep(&mut self, spot: Spot, record: Option<Loose>) {
+        let size = record.as_ref().map_or(0, Loose::size);
+        if record.is_some() && self.ready_bytes + size <= HELD_BYTES {
+            self.ready_bytes += size;
+            self.ready.insert(spot, record);
+        }
+    }
+
+    /// An event's turn is over.
+    pub(super) fn forget(&mut self, spot: Spot) {
+        self.take(spot);
+        self.replies.remove(&spot);
+    }
+}
+
+impl<S: Store> Task<S> {
+    /// Takes note of what came from the first retry topic.
+    pub fn hear(&mut self, heard: Heard, tier: &str) {
+        match heard {
+            Heard::Record(record) => {
+                let is_command = schemas::command::is_command(record.headers.iter().map(|(name, _)| name.as_str()));
+                if is_command {
+                    self.errands.commands.push_back(record);
+                } else if self.errands.commands.is_empty() {
+                    self.position.commands = Some((tier.to_owned(), record.offset + 1));
+                }
+            }
+            Heard::End(_) => self.errands.has_heard_all = true,
+        }
+    }
+
+    /// Where the commands are read on, in this tier.
+    pub fn commands_from(&self, tier: &str) -> i64 {
+        let known = self.committed.commands.as_ref().filter(|(of, _)| of == tier);
+        known.map_or(0, |(_, next)| *next)
+    }
+
+    /// Every command has been carried out that was sent before the partition was taken over: what is visible of a
+    /// redrive that nobody asked for then was done before.
+    pub(super) fn drop_old_effects(&mut self) {
+        if self.effects.places.is_empty() || !self.errands.has_heard_all || !self.errands.commands.is_empty() {
+            return;
+        }
+        let (waiting, next) = (&self.waiting, self.committed.next);
+        self.effects.places.retain(|(src, _), _| *src >= next || waiting.has(*src));
+    }
+
+    /// Takes a record that was fetched for an event that waits.
+    pub fn fetched(&mut self, want: &Want, record: Option<Loose>) {
+        if !self.errands.asked.remove(&want.spot) {
+            return;
+        }
+        let still =
+            self.waiting.get(want.spot).map(|item| item.detail.as_ref().map_or(Lies::Input, |d| d.lies.clone()));
+        if still.as_ref() == Some(&want.lies) {
+            self.errands.ready_bytes += record.as_ref().map_or(0, Loose::size);
+            self.errands.ready.insert(want.spot, record);
+        }
+    }
+
+    /// The records that are wanted next, most urgent first.
+    pub fn wants(&mut self, now_ms: i64) -> Vec<Want> {
+        let Self { waiting, errands, partition, .. } = self;
+        let mut wants = Vec::new();
+        if waiting.next_due().is_none_or(|due| due > now_ms.saturating_add(AHEAD_MS)) {
+            return wants;
+        }
+        'all: for (resource, src) in waiting.due(now_ms.saturating_add(AHEAD_MS)) {
+            for item in waiting.run_of((resource, src), RUN) {
+                if errands.ready.len() + errands.asked.len() >= HELD || errands.ready_bytes >= HELD_BYTES {
+                    break 'all;
+                }
+                let spot = (resource, item.src);
+                if !errands.ready.contains_key(&spot) && errands.asked.insert(spot) {
+                    let lies = item.detail.as_ref().map_or(Lies::Input, |detail| detail.lies.clone());
+                    wants.push(Want { partition: *partition, spot, lies });
+                }
+            }
+        }
+        wants
+    }
+
+    /// Whether there is something to do besides records that come in.
+    pub fn has_errands(&self, now_ms: i64) -> bool {
+        let has_turn = || self.waiting.due(now_ms).any(|spot| self.errands.ready.contains_key(&spot));
+        !self.errands.commands.is_empty() || has_turn()
+    }
+
+    /// The calls that the committed transaction wants, each with a number of its own.
+    pub fn take_calls(&mut self, number: &mut u64) -> Vec<(Ticket, Call)> {
+        let wanted = std::mem::take(&mut self.errands.calls);
+        let calls = wanted.into_iter().map(|Wanted { spot, generation, handler, call }| {
+            *number += 1;
+            self.errands.under_way.insert(*number, (spot, handler));
+            (Ticket { partition: self.partition, offset: spot.1, generation, number: *number }, call)
+        });
+        calls.collect()
+    }
+
+    /// Takes what came of a call: the event's turn comes again.
+    pub fn answered(&mut self, ticket: Ticket, reply: Reply) {
+        let Some((spot, handler)) = self.errands.under_way.remove(&ticket.number) else { return };
+        let is_same = self
+            .waiting
+            .get(spot)
+            .is_some_and(|item| item.detail.as_ref().map_or(0, |detail| detail.generation) == ticket.generation);
+        if is_same {
+            let replies = self.errands.replies.entry(spot).or_default();
+            replies.retain(|(of, _)| *of != handler);
+            replies.push((handler, reply));
+            self.waiting.set_busy(spot, false);
+        }
+    }
+}

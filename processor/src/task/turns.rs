@@ -1,0 +1,125 @@
+//! The turns of events that waited: each is decided about anew, and whoever stood behind it comes next.
+
+use schemas::command::{Command, RecordHeaders};
+use schemas::{ReasonCode, headers};
+
+use super::case::Case;
+use super::{Means, TakeError, Task};
+use crate::books::Place;
+use crate::log::Loose;
+use crate::state::Store;
+use crate::state::wait::{Detail, Lies};
+use crate::step::route::{self, Death};
+use crate::step::{Input, Past, Turn};
+use crate::waiting::Spot;
+
+impl<S: Store> Task<S> {
+    /// Gives their turn to events that are due and fetched, at most so many.
+    pub fn take_turns(&mut self, left: &mut usize, means: &mut Means<'_>) -> Result<(), TakeError> {
+        let ready = &self.errands.ready;
+        let due: Vec<Spot> =
+            self.waiting.due(means.now_ms).filter(|spot| ready.contains_key(spot)).take(*left).collect();
+        for first in due {
+            let mut next = Some(first);
+            while let Some(spot) = next.filter(|_| *left > 0) {
+                if !self.take_turn(spot, means)? {
+                    break;
+                }
+                *left -= 1;
+                next = self.waiting.next_of(spot.0, means.now_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives one event its turn. `false`: it has none now.
+    fn take_turn(&mut self, spot: Spot, means: &mut Means<'_>) -> Result<bool, TakeError> {
+        if self.waiting.is_busy(spot) {
+            return Ok(false);
+        }
+        let Some(item) = self.waiting.get(spot).cloned() else { return Ok(false) };
+        let Some(record) = self.errands.take(spot) else { return Ok(false) };
+        let detail = item.detail.as_deref();
+        match &record {
+            Some(record) => self.turn(spot, record, item.place(), detail, means)?,
+            None => self.lost(spot, item.place(), detail, means)?,
+        }
+        if self.waiting.is_busy(spot) {
+            self.errands.keep(spot, record);
+        }
+        Ok(true)
+    }
+
+    fn turn(
+        &mut self,
+        spot: Spot,
+        record: &Loose,
+        from: Place,
+        detail: Option<&Detail>,
+        means: &mut Means<'_>,
+    ) -> Result<(), TakeError> {
+        let all = record.headers();
+        let command = match detail.map(|detail| &detail.lies) {
+            Some(lies @ Lies::Command { .. }) => Command::read(&all).map(|command| (command, lies.clone())),
+            Some(Lies::Input) | None => None,
+        };
+        let timestamp = command.as_ref().map_or(record.timestamp, |(command, _)| command.received_at_ms);
+        let input =
+            Input { partition: self.partition, offset: spot.1, timestamp, key: &record.key, value: &record.value };
+        let replies = self.errands.replies.get(&spot).cloned().unwrap_or_default();
+        let past = Past {
+            generation: detail.map_or(0, |detail| detail.generation),
+            failures: detail.map_or(0, |detail| detail.failures),
+            pause_ms: detail.map_or(0, |detail| detail.pause_ms),
+            is_as_is: command.as_ref().is_some_and(|(command, _)| command.is_as_is),
+            replies: &replies,
+        };
+        let visible = self.visible(spot.1, past.generation);
+        let now = self.position.stream_time;
+        let decision = self.decide(&input, Turn::Again(past), now, &means.shared.handlers, visible)?;
+        let originals: RecordHeaders<'_> =
+            command.as_ref().map_or_else(|| all.clone(), |(command, _)| command.originals.clone());
+        let case = Case {
+            from: Some(from),
+            detail,
+            is_waiting: true,
+            command: command.as_ref().map(|(command, lies)| (command, lies.clone())),
+            visible,
+            originals: &|| originals.clone(),
+            ..Case::first(&input)
+        };
+        self.conclude(decision, &case, means)
+    }
+
+    /// The record of an event that waited is not there any more: what is known of it becomes a dead letter.
+    fn lost(
+        &mut self,
+        spot: Spot,
+        from: Place,
+        detail: Option<&Detail>,
+        means: &mut Means<'_>,
+    ) -> Result<(), TakeError> {
+        let source = self.waiting.source(spot.0);
+        let message =
+            format!("its record is not in its topic any more; header {} says where it was", headers::WEIR_SRC);
+        let death = Death { reason: ReasonCode::RecordLost, message, stage: "park" };
+        let input = Input {
+            partition: self.partition,
+            offset: spot.1,
+            timestamp: self.position.stream_time,
+            key: b"",
+            value: b"",
+        };
+        let visible = self.visible(spot.1, detail.map_or(0, |detail| detail.generation));
+        let decision = route::undecodable(death);
+        let case = Case {
+            from: Some(from),
+            detail,
+            is_waiting: true,
+            visible,
+            gone: source.as_deref().map(|source| (source, spot)),
+            ..Case::first(&input)
+        };
+        self.conclude(decision, &case, means)
+    }
+}
