@@ -117,6 +117,7 @@ fn entry(settings: &Settings, partition: i32, number: u64, now_ms: i64) -> Entry
     let first_seen = now_ms - (mix(number ^ 0xa6e) % SPREAD_MS) as i64;
     Entry {
         class: keys::class_of(WINDOW_MS),
+        window_class: keys::class_of(WINDOW_MS),
         slot: slot as u16,
         hash: Hash128(bytes),
         seen: Seen { first_seen, check: number as u16, status: Status::Done },

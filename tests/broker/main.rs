@@ -12,13 +12,14 @@ use schemas::Topic;
 
 /// Everything a worker asks of Kafka and its disk, in the order of a takeover and a transaction. The second number
 /// is the first call of that name which happens while records flow.
-const CALLS: [&str; 13] = [
+const CALLS: [&str; 14] = [
     "recycle",
     "positions",
     "input_ends",
     "ends",
     "scan",
     "run",
+    "follow",
     "collect",
     "begin",
     "produce",
@@ -70,6 +71,23 @@ async fn a_call_whose_outcome_is_lost_is_settled_by_the_log() {
     }
     rig.check().expect("the books balance");
     rig.check_tallies("a");
+}
+
+#[tokio::test]
+async fn events_that_fail_at_first_come_out_once_and_in_order_though_processes_die() {
+    let mut rig = Rig::flaky("flaky").await;
+    let points = ["die-before:commit:3", "die-after:commit:3", "die-after:produce:40", "die-after:send_offsets:4", "-"];
+    for point in points {
+        rig.feed(150);
+        let waited = rig.run("a", point, "-").await;
+        assert_eq!(waited, if point == "-" { Waited::Code(0) } else { Waited::Killed }, "{point}");
+    }
+    rig.wipe("a");
+    rig.feed(150);
+    assert_eq!(rig.run("b", "-", "-").await, Waited::Code(0));
+    assert!(rig.retries() > 100, "{} retries", rig.retries());
+    rig.check().expect("the books balance");
+    rig.check_tallies("b");
 }
 
 #[tokio::test]

@@ -25,12 +25,13 @@ use weir_tests::history::{self, Input, Variety, Verified};
 use weir_tests::place;
 use weir_tests::process::Process;
 use weir_tests::seed;
+use weir_tests::stepper::FLAKY;
 use weir_tests::wait::wait_until;
 
 use crate::PATIENCE;
 
 const PARTITIONS: i32 = 4;
-const VARIETY: Variety = Variety { partitions: PARTITIONS, resources: 12, ids: 25 };
+const VARIETY: Variety = Variety { partitions: PARTITIONS, resources: 12, ids: 25, window_ms: history::WINDOW_MS };
 
 /// How a worker ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Rig {
     config: Config,
     seed: u64,
     fed: u64,
+    /// Events fail at first.
+    is_flaky: bool,
 }
 
 /// A record of an output.
@@ -60,11 +63,21 @@ struct Found {
 impl Rig {
     /// Topics of its own, and no input yet.
     pub async fn new(name: &str) -> Self {
+        Self::with(name, false).await
+    }
+
+    /// The same, with a handler in which every other event fails once or twice.
+    pub async fn flaky(name: &str) -> Self {
+        Self::with(name, true).await
+    }
+
+    async fn with(name: &str, is_flaky: bool) -> Self {
         let seed = seed::seed();
         let brokers = broker::shared().to_owned();
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!(
             "[kafka]\nbrokers = {brokers:?}\n[topics]\nprefix = {:?}\npartitions = {PARTITIONS}\n\
+             [retry]\ndelays = [\"20ms\", \"100ms\"]\nattempts = 50\n\
              [processor]\nsession_timeout = \"6s\"\ncommit_interval = \"20ms\"\nbatch_events = 25\n\
              [[source]]\nname = \"alpha\"\nprovider = \"github\"\nsecrets = [{{ value = \"0123456789abcdef\" }}]\n",
             broker::prefix(name)
@@ -74,7 +87,7 @@ impl Rig {
         let config = runtime::config::parse(&text, &path, std::env::vars().take(0)).expect("a good file").config;
         let changes = runtime::topics::plan(&config.kafka, &config.topics).await.expect("a plan");
         runtime::topics::apply(&config.kafka, &changes).await.expect("topics");
-        Self { brokers, folder, config, seed, fed: 0 }
+        Self { brokers, folder, config, seed, fed: 0, is_flaky }
     }
 
     fn topic(&self, topic: &Topic) -> String {
@@ -94,7 +107,9 @@ impl Rig {
         let producer: BaseProducer =
             self.client().set("enable.idempotence", "true").set("linger.ms", "1").create().expect("a producer");
         let topic = self.topic(&Topic::Verified);
-        for (partition, records) in history::random(seed, count, VARIETY) {
+        // No window may end while an event waits, or what is right would hang on when it was through.
+        let window_ms = if self.is_flaky { 100 * history::WINDOW_MS } else { history::WINDOW_MS };
+        for (partition, records) in history::random(seed, count, Variety { window_ms, ..VARIETY }) {
             for record in records {
                 let next = BaseRecord::to(&topic).partition(partition).key(&record.key).payload(&record.value);
                 producer.send(next).map_err(|(error, _)| error).expect("room in the queue");
@@ -131,6 +146,9 @@ impl Rig {
         command.arg(self.folder.path().join("weir.toml")).args([trouble, control]);
         command.env("WEIR__PROCESSOR__INSTANCE", instance);
         command.env("WEIR__PROCESSOR__STATE_DIR", self.state(folder));
+        if self.is_flaky {
+            command.env(FLAKY, "1");
+        }
         Process::start(&format!("{instance} {trouble}"), command, &self.log_path(folder)).expect("built before")
     }
 
@@ -337,6 +355,12 @@ impl Rig {
             }
         }
         Ok(())
+    }
+
+    /// How many records are in the retry topics.
+    pub fn retries(&self) -> usize {
+        let tiers = self.config.topics.retry_delays.iter().map(|delay| Topic::Retry(delay.clone()));
+        tiers.map(|tier| self.read(&tier, |_| ()).len()).sum()
     }
 
     /// The first record of some partition that begins with one for `clean-events`.

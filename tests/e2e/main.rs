@@ -4,6 +4,7 @@
 //! stops it. `SEED=` plays a failed day again.
 
 mod day;
+mod dead;
 mod demo;
 mod life;
 mod limits;

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use processor::batch::Batch;
 use processor::emit::{Out, Record};
-use processor::log::{Acks, Bounds, Ends, Fault, Found, Log, Polled, Scanned, Stored};
+use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scanned, Stored, Want};
+use processor::state::wait::Lies;
 use processor::step::Input;
 
 use crate::cluster::Kind;
@@ -35,6 +36,9 @@ pub struct MemoryLog {
     pub begun: Option<Membership>,
     known: BTreeMap<i32, u64>,
     running: BTreeMap<i32, i64>,
+    /// Where the first retry topic is read on, and whether its end was told.
+    heard: BTreeMap<i32, (i64, bool)>,
+    wants: Vec<Want>,
     pub epoch: Option<u64>,
     pub added: BTreeSet<Target>,
     pub acks: Acks,
@@ -55,6 +59,8 @@ impl MemoryLog {
             begun: None,
             known: BTreeMap::new(),
             running: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            wants: Vec::new(),
             epoch: None,
             added: BTreeSet::new(),
             acks: Acks::new(),
@@ -67,8 +73,23 @@ impl MemoryLog {
     /// Whether it has nothing more to read of what is its own.
     pub fn has_read_all(&self) -> bool {
         let cluster = self.world.cluster.borrow();
+        let has_heard = |(partition, (next, _)): (&i32, &(i64, bool))| {
+            let log = cluster.log((Out::Retry(0), *partition));
+            log.committed(*next).next().is_none() && log.stable() == log.high()
+        };
         self.running.iter().all(|(partition, next)| *next as usize >= cluster.input[partition].len())
             && self.running.len() == self.known.len()
+            && self.heard.iter().all(has_heard)
+    }
+
+    /// What it has read so far, for a person.
+    pub fn reading(&self) -> String {
+        let cluster = self.world.cluster.borrow();
+        let ends = self.heard.keys().map(|partition| {
+            let log = cluster.log((Out::Retry(0), *partition));
+            (log.stable(), log.high(), log.open_producers())
+        });
+        format!("{:?}, {:?}, {:?}", self.running, self.heard, ends.collect::<Vec<_>>())
     }
 
     /// How many partitions it knows to be its own.
@@ -135,6 +156,11 @@ impl MemoryLog {
     }
 }
 
+fn loose(partition: i32, offset: i64, record: &crate::topic::Stamped) -> Loose {
+    let (key, value, headers) = (record.key.clone(), record.value.clone(), record.headers.clone());
+    Loose { partition, offset, timestamp: NOW, key, value, headers }
+}
+
 fn fenced() -> Fault {
     Fault::Fenced { doing: "model", detail: "another process has the static member".to_owned() }
 }
@@ -163,6 +189,67 @@ impl Log for MemoryLog {
     fn pause(&mut self, partition: i32) -> Result<(), Fault> {
         self.running.remove(&partition);
         Ok(())
+    }
+
+    fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault> {
+        self.point("follow")?;
+        self.heard.insert(partition, (from, false));
+        Ok(())
+    }
+
+    fn unfollow(&mut self, partition: i32) {
+        self.heard.remove(&partition);
+    }
+
+    fn heard(&mut self) -> Result<Vec<Heard>, Fault> {
+        let mut heard = Vec::new();
+        let cluster = self.world.cluster.borrow();
+        for (partition, (next, was_end)) in &mut self.heard {
+            let log = cluster.log((Out::Retry(0), *partition));
+            let most = self.world.plan.borrow_mut().below(4);
+            for (offset, record) in log.committed(*next).take(most) {
+                *next = offset + 1;
+                *was_end = false;
+                heard.push(Heard::Record(loose(*partition, offset, record)));
+            }
+            if log.committed(*next).next().is_none() && log.stable() == log.high() && !*was_end {
+                *was_end = true;
+                heard.push(Heard::End(*partition));
+            }
+        }
+        Ok(heard)
+    }
+
+    fn want(&mut self, wants: Vec<Want>) {
+        self.wants.extend(wants);
+    }
+
+    fn fetched(&mut self) -> Vec<(Want, Option<Loose>)> {
+        let ready = self.world.plan.borrow_mut().below(self.wants.len() + 1);
+        let cluster = self.world.cluster.borrow();
+        let fetch = |want: Want| {
+            let record = match &want.lies {
+                Lies::Input => {
+                    let record = &cluster.input[&want.partition][want.spot.1 as usize];
+                    Loose {
+                        partition: want.partition,
+                        offset: want.spot.1,
+                        timestamp: record.timestamp,
+                        key: record.key.clone(),
+                        value: record.value.clone(),
+                        headers: Vec::new(),
+                    }
+                }
+                Lies::Command { offset, .. } => {
+                    let log = cluster.log((Out::Retry(0), want.partition));
+                    let (at, record) = log.committed(*offset).next().expect("a command that was accepted is there");
+                    assert_eq!(at, *offset);
+                    loose(want.partition, at, record)
+                }
+            };
+            (want, Some(record))
+        };
+        self.wants.drain(..ready).map(fetch).collect()
     }
 
     fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {

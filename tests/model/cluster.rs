@@ -68,6 +68,11 @@ impl Cluster {
         self.logs.get(&at).unwrap_or(&EMPTY)
     }
 
+    /// Appends a record of no transaction.
+    pub fn append_plain(&mut self, at: (Out, i32), record: Stamped) {
+        self.log_mut(at).append_plain(record);
+    }
+
     fn log_mut(&mut self, at: (Out, i32)) -> &mut Partition {
         self.logs.entry(at).or_default()
     }

@@ -15,6 +15,8 @@ mod stores;
 mod observer;
 mod plan;
 mod world;
+mod ward;
+mod people;
 mod schedule;
 mod oracle;
 mod simulate;

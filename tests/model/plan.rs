@@ -85,6 +85,30 @@ pub enum Epochs {
     Never,
 }
 
+/// What fails in handlers, and what people do about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ills {
+    /// Event ids in a hundred with which something is wrong.
+    pub share: u32,
+    /// People repair what is wrong, and send commands about the dead letters.
+    pub is_repaired: bool,
+    /// Events pass those of their resource that wait.
+    pub is_overtaking: bool,
+    /// Most events that wait, of a resource.
+    pub room: usize,
+}
+
+impl Ills {
+    fn of(random: &mut Random) -> Self {
+        let share = [0, 0, 25, 60][random.random_range(0..4)];
+        let is_repaired = share > 0 && random.random_ratio(1, 2);
+        // Who overtakes, or finds no room, is a matter of time: then only what is true of any order is looked at.
+        let is_overtaking = is_repaired && random.random_ratio(1, 4);
+        let room = if is_repaired && random.random_ratio(1, 4) { 2 } else { usize::MAX };
+        Self { share, is_repaired, is_overtaking, room }
+    }
+}
+
 /// What a seed chose, and its chance.
 pub struct Plan {
     pub clean_partitions: i32,
@@ -105,6 +129,8 @@ pub struct Plan {
     pub markers_ease: u32,
     /// Nobody acts but who is told to.
     pub is_still: bool,
+    /// What fails in handlers.
+    pub ills: Ills,
     rates: [u32; Mishap::RATES.len()],
     random: Random,
 }
@@ -114,7 +140,11 @@ impl Plan {
     pub fn of(seed: u64, control: Control) -> (Self, Input) {
         let mut random = seed::random(seed, "simulate");
         let partitions = [1, 2, 2, 4][random.random_range(0..4)];
-        let variety = Variety { partitions, resources: random.random_range(1..5), ids: random.random_range(3..14) };
+        // Where events wait, no window may end meanwhile, or what is right would hang on who came when.
+        let ills = Ills::of(&mut random);
+        let window_ms = if ills.share == 0 { history::WINDOW_MS } else { 100 * history::WINDOW_MS };
+        let variety =
+            Variety { partitions, resources: random.random_range(1..5), ids: random.random_range(3..14), window_ms };
         let input = history::random(random.next_u64(), random.random_range(12..60), variety);
         let mut rates = [0; Mishap::RATES.len()];
         for (fault, rate) in Mishap::RATES {
@@ -132,6 +162,7 @@ impl Plan {
             requests_ease: [1, 5, 25, 60][random.random_range(0..4)],
             markers_ease: [1, 5, 25, 60][random.random_range(0..4)],
             is_still: false,
+            ills,
             rates,
             random,
         };
@@ -163,6 +194,7 @@ impl Plan {
             requests_ease: 100,
             markers_ease: 100,
             is_still: false,
+            ills: Ills::default(),
             rates: [0; Mishap::RATES.len()],
             random: seed::random(seed, "quiet"),
         };

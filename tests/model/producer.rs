@@ -134,11 +134,18 @@ impl MemoryLog {
 fn stamped(record: &Record<'_>) -> Stamped {
     let mut stamped = Stamped {
         key: record.key.unwrap_or_default().to_vec(),
-        value: if record.out == Out::Changelog { record.value.to_vec() } else { Vec::new() },
+        value: match record.out {
+            Out::Changelog | Out::Resolutions | Out::Retry(_) | Out::Dead => record.value.to_vec(),
+            Out::Clean | Out::Stale => Vec::new(),
+        },
         ..Stamped::default()
     };
+    if matches!(record.out, Out::Retry(_)) {
+        let headers = record.headers.iter();
+        stamped.headers = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
+    }
     for (name, value) in record.headers.iter() {
-        let text = std::str::from_utf8(value).unwrap_or_default();
+        let text = std::str::from_utf8(value.unwrap_or_default()).unwrap_or_default();
         match name {
             headers::WEIR_SRC => {
                 let (partition, offset) = text.split_once(':').expect("our own header");
@@ -146,6 +153,7 @@ fn stamped(record: &Record<'_>) -> Stamped {
             }
             headers::WEIR_SEQ => stamped.seq = text.parse().ok(),
             headers::WEIR_TXN => stamped.txn = text.parse().ok(),
+            headers::WEIR_GENERATION => stamped.generation = text.parse().expect("our own header"),
             _ => {}
         }
     }

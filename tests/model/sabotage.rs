@@ -105,5 +105,12 @@ impl MemoryLog {
 
 /// A record as restore and reconcile see it.
 pub fn found(offset: i64, record: &Stamped) -> Found<'_> {
-    Found { offset, value: &record.value, src: record.src, seq: record.seq, txn: record.txn }
+    Found {
+        offset,
+        value: &record.value,
+        src: record.src,
+        seq: record.seq,
+        txn: record.txn,
+        generation: record.generation,
+    }
 }

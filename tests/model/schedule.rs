@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use processor::emit::Out;
 use processor::log::Fault;
 
 use crate::oracle::Harm;
@@ -29,6 +30,9 @@ impl World {
                 if self.is_done() {
                     return;
                 }
+                if self.is_likely(1) {
+                    self.time_out_retries();
+                }
                 if self.is_at_rest() {
                     // All is processed, but a late request set a committed offset back. The next record would mend
                     // it; here only a new owner can.
@@ -37,9 +41,21 @@ impl World {
                 }
             }
             if steps > STEPS_MAX {
-                self.accuse(Harm::Stuck, format!("after {steps} steps"));
+                self.accuse(Harm::Stuck, format!("after {steps} steps: {}", self.whatever_is_left()));
             }
             self.step();
+        }
+    }
+
+    /// What is left open in a retry topic holds back whoever reads it, until the clock of its transaction ends it.
+    fn time_out_retries(&self) {
+        let mut cluster = self.cluster.borrow_mut();
+        let open: Vec<_> = cluster
+            .partitions(Out::Retry(0))
+            .flat_map(|(partition, log)| log.open_producers().into_iter().map(move |producer| (partition, producer)))
+            .collect();
+        for (partition, producer) in open {
+            cluster.decide(producer, Target::Log(Out::Retry(0), partition));
         }
     }
 
@@ -62,7 +78,8 @@ impl World {
                 }
             }
             66..80 => self.arrive(20),
-            80..90 => self.receive(),
+            80..88 => self.receive(),
+            88..90 => self.let_people_act(),
             _ => self.befall(),
         }
     }

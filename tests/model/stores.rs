@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use processor::books::Tallies;
+use processor::state::wait::WaitChange;
 use processor::state::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores, keys};
 use schemas::identity::{self, Hash128};
 use schemas::{VerifiedEvent, partition};
@@ -32,6 +33,7 @@ pub struct Content {
     pub tallies: Tallies,
     seen: BTreeMap<[u8; 24], Seen>,
     last: BTreeMap<[u8; 20], Last>,
+    waits: BTreeMap<[u8; 23], WaitChange>,
     journal: Vec<(Changes, Cursor)>,
 }
 
@@ -41,27 +43,38 @@ impl Content {
             let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
             self.seen.insert(keys::seen_key(entry.class, bucket, entry.slot, entry.hash), entry.seen);
             if let Some((resource, occurred_at)) = entry.last {
+                let bucket = keys::bucket_of(entry.window_class, entry.seen.first_seen);
                 let last = Last { occurred_at, set_at: entry.seen.first_seen };
-                self.last.insert(keys::last_key(entry.class, bucket, entry.slot, resource), last);
+                self.last.insert(keys::last_key(entry.window_class, bucket, entry.slot, resource), last);
             }
         }
     }
 
     fn write(&mut self, changes: &Changes, cursor: &Cursor) {
         self.put(&changes.entries);
+        for change in &changes.waits {
+            let key = keys::wait_key(change.slot, change.resource, change.src);
+            match change.now {
+                Some(_) => drop(self.waits.insert(key, change.clone())),
+                None => drop(self.waits.remove(&key)),
+            }
+        }
         self.tallies.overwrite(&changes.tallies);
         self.cursor = Some(cursor.clone());
         self.journal.push((changes.clone(), cursor.clone()));
     }
 
-    /// What the store knows, in the form of the model. Keys are in the order of time.
+    /// What the store knows, in the form of the model.
     pub fn known(&self) -> Known {
         let mut known = Known { now: self.cursor.as_ref().map_or(0, |cursor| cursor.stream_time), ..Known::default() };
+        // Of several classes the newest counts, and of two of one time the mark, which is the last class.
         for (key, seen) in &self.seen {
-            known.seen.insert(Hash128(*key.last_chunk().expect("keys end with the hash")), *seen);
+            let known = known.seen.entry(Hash128(*key.last_chunk().expect("keys end with the hash"))).or_insert(*seen);
+            *known = if known.first_seen <= seen.first_seen { *seen } else { *known };
         }
         for (key, last) in &self.last {
-            known.last.insert(*key.last_chunk().expect("keys end with the resource"), *last);
+            let known = known.last.entry(*key.last_chunk().expect("keys end with the resource")).or_insert(*last);
+            *known = if known.set_at <= last.set_at { *last } else { *known };
         }
         known.live()
     }
@@ -100,7 +113,7 @@ impl Files {
                 let seen = Seen { first_seen: record.timestamp, check: 0, status: processor::state::Status::Done };
                 let hash = identity::event_hash(event.source, event.identity);
                 let (class, slot) = (keys::class_of(event.window_ms), partition::slot(&record.key));
-                entries.push(Entry { class, slot, hash, seen, last: None });
+                entries.push(Entry { class, window_class: class, slot, hash, seen, last: None });
             }
             let mut cursor = Cursor { lineage: u64::MAX, txn: 1, changelog_next: 1, ..Cursor::default() };
             cursor.cover(&entries);
@@ -194,6 +207,26 @@ impl Store for MemoryStore {
 
     fn tallies(&self) -> Result<Tallies, StateError> {
         Ok(self.with(|content| content.cursor.as_ref().map(|_| content.tallies.clone()))?.unwrap_or_default())
+    }
+
+    fn waits(&self) -> Result<Vec<WaitChange>, StateError> {
+        let waits = self.with(|content| (!content.waits.is_empty()).then(|| content.waits.clone()))?;
+        Ok(waits.unwrap_or_default().into_values().collect())
+    }
+
+    fn marks(&self) -> Result<Vec<Entry>, StateError> {
+        let mark = |(key, seen): (&[u8; 24], &Seen)| Entry {
+            class: keys::MARKS,
+            window_class: keys::MARKS,
+            slot: u16::from_be_bytes([key[6], key[7]]),
+            hash: Hash128(*key.last_chunk().expect("keys end with the hash")),
+            seen: *seen,
+            last: None,
+        };
+        let marks = self.with(|content| {
+            Some(content.seen.iter().filter(|(key, _)| key[1] == keys::MARKS).map(mark).collect::<Vec<_>>())
+        })?;
+        Ok(marks.unwrap_or_default())
     }
 
     fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError> {

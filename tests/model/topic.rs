@@ -17,6 +17,9 @@ pub struct Stamped {
     pub src: Option<(i32, i64)>,
     pub seq: Option<u64>,
     pub txn: Option<u64>,
+    pub generation: u64,
+    /// All of them, where somebody looks at them.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +75,14 @@ impl Partition {
         });
         self.entries.push(Entry::Data { segment: open.segment, record });
         Some(offset)
+    }
+
+    /// Appends a record of no transaction.
+    pub fn append_plain(&mut self, record: Stamped) -> i64 {
+        let offset = self.high();
+        self.fates.push(Fate::Committed);
+        self.entries.push(Entry::Data { segment: self.fates.len() - 1, record });
+        offset
     }
 
     /// Writes a marker: everything the producer has open here is decided.

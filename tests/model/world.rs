@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use processor::lifecycle::{Action, Ending};
 use processor::log::Bounds;
-use processor::step::handle::Handlers;
 use processor::task::{Shared, Suspicion};
 use processor::worker::Worker;
 
@@ -21,6 +21,7 @@ use crate::observer::Watcher;
 use crate::oracle::{Harm, Reader, Violation};
 use crate::plan::{Epochs, Mishap, Plan};
 use crate::stores::{Disk, MemoryStores};
+use crate::ward::{Phone, Ward};
 
 /// The worker that runs in production, over this model.
 pub type ModelWorker = Worker<MemoryLog, MemoryStores, Watcher>;
@@ -77,6 +78,8 @@ pub struct World {
     pub lineages: RefCell<BTreeMap<i32, u64>>,
     /// What an independent reader has seen so far.
     pub reader: RefCell<Reader>,
+    /// Events with which something is wrong.
+    pub ward: Arc<Ward>,
     trace: Option<RefCell<Vec<String>>>,
 }
 
@@ -98,6 +101,7 @@ impl World {
             steps: RefCell::default(),
             lineages: RefCell::default(),
             reader: RefCell::default(),
+            ward: Arc::default(),
             trace: is_traced.then(RefCell::default),
         })
     }
@@ -141,7 +145,7 @@ impl World {
         let log = MemoryLog::new(self, me, slot);
         let stores = MemoryStores::new(self, me, &disk);
         let shared = Shared {
-            handlers: Handlers::default().into(),
+            handlers: self.ward.handlers(self.plan.borrow().ills).into(),
             input_topic: "verified-events".to_owned(),
             clean_partitions: self.cluster.borrow().clean_partitions,
             // Nothing here is poison, however often a process dies.
@@ -149,7 +153,8 @@ impl World {
         };
         let bounds =
             Bounds { events: self.plan.borrow().batch, bytes: usize::MAX, wait_ms: 0, kept: self.plan.borrow().kept };
-        let worker = Worker::new(log, stores, Watcher::new(self, me), shared, bounds, format!("{slot}#{me}"));
+        let mut worker = Worker::new(log, stores, Watcher::new(self, me), shared, bounds, format!("{slot}#{me}"));
+        worker.set_caller(Box::new(Phone::new(self.steps.borrow().wrapping_add(me))));
         let mut processes = self.processes.borrow_mut();
         for process in processes.iter_mut().filter(|process| process.slot == slot) {
             process.is_current = false;
@@ -237,7 +242,7 @@ impl World {
     /// Whether a process waits for records with everything it has running.
     fn is_idle(process: &Process) -> bool {
         let Some(worker) = &process.worker else { return !process.is_current };
-        matches!(worker.current(), Action::Collect { .. }) && worker.is_ready()
+        matches!(worker.current(), Action::Collect { .. }) && worker.is_ready() && worker.waiting() == 0
     }
 
     /// Whether every record is committed.
@@ -266,7 +271,44 @@ impl World {
 
     /// Whether every record is committed, and every process that lives has nothing to do.
     pub fn is_done(&self) -> bool {
-        self.is_committed() && self.processes.borrow().iter().all(Self::is_idle)
+        self.is_committed()
+            && self.processes.borrow().iter().all(Self::is_idle)
+            && (self.plan.borrow().ills.share == 0 || self.is_well())
+    }
+
+    /// Why it is not done.
+    pub fn whatever_is_left(&self) -> String {
+        let processes = self.processes.borrow();
+        let told = processes.iter().enumerate().filter_map(|(me, process)| {
+            let worker = process.worker.as_ref()?;
+            let log = worker.log();
+            Some(format!(
+                "{me}: {:?}, ready {}, waiting {}, has {}, has read {}",
+                worker.current(),
+                worker.is_ready(),
+                worker.waiting(),
+                log.assigned(),
+                log.reading()
+            ))
+        });
+        format!(
+            "committed {}, letters {:?}; {}",
+            self.is_committed(),
+            self.letters(),
+            told.collect::<Vec<_>>().join("; ")
+        )
+    }
+
+    /// Whether nobody waits any more and every command was heard, and every dead letter was dealt with.
+    fn is_well(&self) -> bool {
+        let processes = self.processes.borrow();
+        let assigned = |process: &Process| process.worker.as_ref().map_or(0, |worker| worker.log().assigned());
+        let cluster = self.cluster.borrow();
+        processes.iter().map(assigned).sum::<usize>() == cluster.input.len()
+            && processes.iter().all(Self::has_read_all)
+            // What is committed and has no marker yet, nobody has seen.
+            && cluster.transactions.markers().is_empty()
+            && (!self.plan.borrow().ills.is_repaired || self.letters().is_empty())
     }
 
     /// Whether a process runs every partition and has nothing else to do.

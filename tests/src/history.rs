@@ -17,7 +17,7 @@ use schemas::verified_event::{EventKind, HttpHeaders, StaleMode, VerifiedEvent};
 pub const PARTITIONS: i32 = 2;
 const START: i64 = 1_700_000_000_000;
 /// One hour: the smallest window class, so that windows end inside of a short history.
-const WINDOW_MS: i64 = 60 * 60 * 1000;
+pub const WINDOW_MS: i64 = 60 * 60 * 1000;
 
 /// A record of `verified-events`.
 #[derive(Debug, Clone)]
@@ -42,10 +42,12 @@ pub struct Variety {
     pub resources: u32,
     /// Event ids of each resource.
     pub ids: u32,
+    /// Window of every source, milliseconds.
+    pub window_ms: i64,
 }
 
 /// So little that copies and stale events meet in every batch.
-pub const DENSE: Variety = Variety { partitions: PARTITIONS, resources: 4, ids: 12 };
+pub const DENSE: Variety = Variety { partitions: PARTITIONS, resources: 4, ids: 12, window_ms: WINDOW_MS };
 
 /// Where each input record must end, the tallies of it all, and what the state must know afterwards.
 #[derive(Default)]
@@ -81,8 +83,7 @@ impl Known {
     }
 }
 
-/// Whether the bucket of a time is still kept. Windows are judged exactly; how long a dead letter's id stays known
-/// is judged by its bucket.
+/// Whether the bucket of a time is still kept. Windows are judged exactly.
 fn is_live(time: i64, now: i64) -> bool {
     let class = keys::class_of(WINDOW_MS);
     keys::bucket_of(class, time) >= keys::first_live_bucket(class, now)
@@ -94,8 +95,14 @@ pub fn random(seed: u64, length: usize, variety: Variety) -> Input {
     let mut input: Input = (0..variety.partitions).map(|partition| (partition, Vec::new())).collect();
     let mut time = START;
     for _ in 0..length {
-        // Mostly seconds, sometimes long enough for a window to end.
-        time += if random.random_ratio(1, 12) { WINDOW_MS / 2 } else { random.random_range(0..5_000) };
+        // Mostly seconds, often nothing at all, sometimes long enough for a window to end.
+        time += if random.random_ratio(1, 5) {
+            0
+        } else if random.random_ratio(1, 12) {
+            WINDOW_MS / 2
+        } else {
+            random.random_range(0..5_000)
+        };
         let record = record(&mut random, time, variety);
         input.entry(partition::partition(&record.key, variety.partitions)).or_default().push(record);
     }
@@ -119,7 +126,7 @@ fn record(random: &mut impl Rng, time: i64, variety: Variety) -> Verified {
         event_type: "thing.updated",
         identity: &identity,
         identity_signed: true,
-        window_ms: WINDOW_MS,
+        window_ms: variety.window_ms,
         stale: [StaleMode::Drop, StaleMode::Flag, StaleMode::Route][random.random_range(0..3)],
         kind: [EventKind::Snapshot, EventKind::Other][random.random_range(0..2)],
         occurred_at_ms: Some(time - random.random_range(0..20_000)),
@@ -139,19 +146,41 @@ fn record(random: &mut impl Rng, time: i64, variety: Variety) -> Verified {
 
 /// What must come of a history.
 pub fn expect(input: &Input) -> Expected {
+    expect_with(input, &|_| Judgement::Passes)
+}
+
+/// What handlers make of an event in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// They let it pass.
+    Passes,
+    /// They give it up.
+    Dies,
+    /// They leave it out.
+    Unwanted,
+}
+
+/// What must come of a history when handlers judge its events, by their ids.
+pub fn expect_with(input: &Input, judgement: &dyn Fn(&str) -> Judgement) -> Expected {
     let mut expected = Expected::default();
     for (partition, log) in input {
         let mut known = Known::default();
         expected.tallies.insert(*partition, Tallies::default());
         for (offset, record) in log.iter().enumerate() {
-            expect_one(&mut expected, &mut known, (*partition, offset as i64), record);
+            expect_one(&mut expected, &mut known, (*partition, offset as i64), record, judgement);
         }
         expected.state.insert(*partition, known.live());
     }
     expected
 }
 
-fn expect_one(expected: &mut Expected, known: &mut Known, at: (i32, i64), record: &Verified) {
+fn expect_one(
+    expected: &mut Expected,
+    known: &mut Known,
+    at: (i32, i64),
+    record: &Verified,
+    judgement: &dyn Fn(&str) -> Judgement,
+) {
     let now = known.now.max(record.timestamp);
     known.now = now;
     let tallies = expected.tallies.entry(at.0).or_default();
@@ -161,20 +190,29 @@ fn expect_one(expected: &mut Expected, known: &mut Known, at: (i32, i64), record
         return;
     };
     let hash = identity::event_hash(event.source, event.identity);
+    // A stale event that is set aside meets no handler.
+    let is_set_aside = event.stale != StaleMode::Flag && is_stale(&event, record, known);
+    let judgement = if is_set_aside { Judgement::Passes } else { judgement(event.event_id) };
+    let does_die = event.defect.is_some() || judgement == Judgement::Dies;
     let mut is_copy = false;
     let mut dead = None;
     match known.seen.get(&hash) {
-        Some(Seen { status: Status::Dead(letter), first_seen, .. }) if is_live(*first_seen, now) => {
+        // What died stays known for weeks, which no history lasts.
+        Some(Seen { status: Status::Dead(letter), .. }) => {
             dead = Some(*letter);
-            is_copy = event.defect.is_some();
+            is_copy = does_die;
         }
-        Some(Seen { status: Status::Done, first_seen, .. }) => is_copy = now - first_seen < WINDOW_MS,
+        Some(Seen { status: Status::Done | Status::Discarded, first_seen, .. }) => {
+            is_copy = now - first_seen < event.window_ms
+        }
         Some(_) | None => {}
     }
     let (place, status) = if is_copy {
         (Place::Duplicate, None)
-    } else if event.defect.is_some() {
+    } else if does_die {
         (Place::Dead, Some(Status::Dead(DeadRef { offset: at.1, generation: 0 })))
+    } else if judgement == Judgement::Unwanted {
+        (Place::Discarded, Some(Status::Discarded))
     } else {
         (judge(&event, record, known), Some(Status::Done))
     };
@@ -187,7 +225,7 @@ fn expect_one(expected: &mut Expected, known: &mut Known, at: (i32, i64), record
         expected.resolved.insert(dead_id(at.0, letter));
     }
     let is_dropped = place == Place::Stale && event.stale == StaleMode::Drop;
-    if place != Place::Duplicate && !is_dropped {
+    if !matches!(place, Place::Duplicate | Place::Discarded) && !is_dropped {
         expected.places.insert(at, place);
     }
 }
@@ -197,15 +235,15 @@ fn judge(event: &VerifiedEvent<'_>, record: &Verified, known: &mut Known) -> Pla
     if event.kind == EventKind::Other {
         return Place::Clean;
     }
-    let now = known.now;
-    let resource = short_hash(&record.key);
-    match known.last.get(&resource) {
-        Some(last) if occurred_at < last.occurred_at && now - last.set_at < WINDOW_MS => {
-            if event.stale == StaleMode::Flag { Place::Clean } else { Place::Stale }
-        }
-        _ => {
-            known.last.insert(resource, Last { occurred_at, set_at: now });
-            Place::Clean
-        }
+    if is_stale(event, record, known) {
+        return if event.stale == StaleMode::Flag { Place::Clean } else { Place::Stale };
     }
+    known.last.insert(short_hash(&record.key), Last { occurred_at, set_at: known.now });
+    Place::Clean
+}
+
+fn is_stale(event: &VerifiedEvent<'_>, record: &Verified, known: &Known) -> bool {
+    let is_within = |last: &Last| known.now - last.set_at < event.window_ms;
+    let last = known.last.get(&short_hash(&record.key)).filter(|last| is_within(last));
+    event.kind == EventKind::Snapshot && last.is_some_and(|last| event.occurred_at_ms < Some(last.occurred_at))
 }

@@ -11,6 +11,7 @@ pub mod sources;
 pub mod secrets;
 pub mod event;
 pub mod making;
+pub mod flaky;
 pub mod forge;
 pub mod plan;
 // Making it happen.

@@ -20,10 +20,6 @@ pub fn seed() -> u64 {
 
 /// An independent stream of the seed for each purpose, so that a new choice in one does not move the others.
 pub fn random(seed: u64, purpose: &str) -> Random {
-    let mut bytes = [0_u8; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    for (to, from) in bytes[8..].iter_mut().zip(purpose.bytes()) {
-        *to = from;
-    }
-    Random::from_seed(bytes)
+    // Not the bytes as they are: the generator's first draws would hardly differ between small seeds.
+    Random::seed_from_u64(xxhash_rust::xxh3::xxh3_64_with_seed(purpose.as_bytes(), seed))
 }

@@ -14,15 +14,19 @@ use processor::batch::Batch;
 use processor::books::Tallies;
 use processor::emit::{Out, Record};
 use processor::kafka::KafkaLog;
-use processor::log::{Acks, Bounds, Ends, Fault, Found, Log, Polled, Scanned, Stored};
+use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scanned, Stored, Want};
 use processor::state::rocks::{RocksStore, RocksStores};
-use processor::state::{Changes, Cursor, Last, ResourceHash, Seen, StateError, Store, Stores};
+use processor::state::wait::WaitChange;
+use processor::state::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::headers;
 use schemas::identity::Hash128;
+
+/// Set in the environment: events fail at first.
+pub const FLAKY: &str = "WEIR_STEPPER_FLAKY";
 
 /// What happens at the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +130,9 @@ impl Tracker {
     /// partition 2.
     fn is_poison(&self, record: &Record<'_>) -> bool {
         let mut headers = record.headers.iter();
-        let src = headers.find(|(name, _)| *name == headers::WEIR_SRC).map(|(_, value)| String::from_utf8_lossy(value));
+        let src = headers
+            .find(|(name, _)| *name == headers::WEIR_SRC)
+            .map(|(_, value)| String::from_utf8_lossy(value.unwrap_or_default()));
         let wanted = self.trouble.as_ref().and_then(|trouble| trouble.call.strip_prefix("clean/"));
         wanted.is_some_and(|wanted| src.is_some_and(|src| src.replace(':', "/") == wanted))
     }
@@ -210,6 +216,26 @@ impl Log for TroubledLog {
 
     fn pause(&mut self, partition: i32) -> Result<(), Fault> {
         self.around("pause", |log| log.pause(partition))
+    }
+
+    fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault> {
+        self.around("follow", |log| log.follow(partition, from))
+    }
+
+    fn unfollow(&mut self, partition: i32) {
+        self.inner.unfollow(partition);
+    }
+
+    fn heard(&mut self) -> Result<Vec<Heard>, Fault> {
+        self.inner.heard()
+    }
+
+    fn want(&mut self, wants: Vec<Want>) {
+        self.inner.want(wants);
+    }
+
+    fn fetched(&mut self) -> Vec<(Want, Option<Loose>)> {
+        self.inner.fetched()
     }
 
     fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
@@ -365,6 +391,14 @@ impl Store for TroubledStore {
 
     fn tallies(&self) -> Result<Tallies, StateError> {
         self.inner.tallies()
+    }
+
+    fn waits(&self) -> Result<Vec<WaitChange>, StateError> {
+        self.inner.waits()
+    }
+
+    fn marks(&self) -> Result<Vec<Entry>, StateError> {
+        self.inner.marks()
     }
 
     fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError> {

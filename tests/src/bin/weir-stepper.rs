@@ -14,11 +14,13 @@ use processor::kafka::KafkaLog;
 use processor::lifecycle::{Ending, Stage};
 use processor::log::{Bounds, Fault};
 use processor::state::rocks::RocksStores;
+use processor::step::handle::Handler;
 use processor::takeover::Opening;
 use processor::task::Count;
 use processor::worker::Observer;
 use schemas::Topic;
-use weir_tests::stepper::{Control, Outside, SharedTracker, Tracker, Trouble, TroubledLog, TroubledStores};
+use weir_tests::flaky::Flaky;
+use weir_tests::stepper::{Control, FLAKY, Outside, SharedTracker, Tracker, Trouble, TroubledLog, TroubledStores};
 
 /// Says what happens, for the test's log, and notes when a partition halts.
 struct Aloud(SharedTracker);
@@ -59,12 +61,16 @@ fn main() -> ! {
     let log = TroubledLog::new(log, tracker.clone(), outside);
     let stores = RocksStores::new(config.processor.state_dir.clone());
     let stores = TroubledStores::new(stores, tracker.clone(), control == Control::DedupInMemory);
-    let handlers = Arc::new(app::handlers(&config, Vec::new()).expect("schemas"));
+    let own: Vec<Box<dyn Handler>> = match std::env::var_os(FLAKY) {
+        Some(_) => vec![Box::new(Flaky::default())],
+        None => Vec::new(),
+    };
+    let handlers = Arc::new(app::handlers(&config, own).expect("schemas"));
     // Stores are written with every transaction, so that each trouble meets that call too.
     let bounds = Bounds { kept: 0, ..app::bounds(&config) };
     let mut worker = app::worker(log, stores, Aloud(tracker.clone()), &config, handlers, bounds, 0);
     let ending = loop {
-        let is_done = tracker.borrow().is_done;
+        let is_done = tracker.borrow().is_done && worker.waiting() == 0;
         if tracker.borrow().is_halted {
             break Ending::Halted;
         }
