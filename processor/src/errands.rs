@@ -3,7 +3,7 @@
 //! Fetching single records is slow, so a thread does it while the worker goes on. Nothing here decides or commits:
 //! what is lost here is fetched again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 const GAP: i64 = 500;
 /// Commands that are taken at a time.
 const HEARD: usize = 2000;
-const SEEK: Duration = Duration::from_secs(10);
+/// Between two tries to read commands.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Names of the topics that are read.
 #[derive(Debug, Clone)]
@@ -214,65 +215,98 @@ fn loose(message: &BorrowedMessage<'_>) -> Loose {
 pub(crate) struct Ear {
     topic: String,
     client: ClientConfig,
+    /// None before the first partition is followed, and after trouble.
     consumer: Option<BaseConsumer<Quiet>>,
-    followed: BTreeSet<i32>,
+    /// Where each partition is read on.
+    followed: BTreeMap<i32, i64>,
+    /// When the last trouble was.
+    troubled: Option<Instant>,
 }
 
 impl Ear {
     /// Connects when the first partition is followed.
     pub(crate) fn new(client: ClientConfig, topic: String) -> Self {
-        Self { topic, client, consumer: None, followed: BTreeSet::new() }
+        Self { topic, client, consumer: None, followed: BTreeMap::new(), troubled: None }
     }
 
     /// Reads a partition from an offset on, or from its beginning if that is gone.
     pub(crate) fn follow(&mut self, partition: i32, from: i64) -> KafkaResult<()> {
-        let consumer = match self.consumer.take() {
-            Some(consumer) => consumer,
-            None => BaseConsumer::from_config_and_context(&self.client, Quiet)?,
-        };
-        let (start, high) = consumer.fetch_watermarks(&self.topic, partition, SEEK)?;
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&self.topic, partition, Offset::Offset(from.clamp(start, high.max(start))))?;
-        if self.followed.contains(&partition) {
-            consumer.incremental_unassign(&list)?;
-        }
-        consumer.incremental_assign(&list)?;
-        self.followed.insert(partition);
-        self.consumer = Some(consumer);
-        Ok(())
+        self.unfollow(partition);
+        self.followed.insert(partition, from);
+        if self.consumer.is_none() { self.connect() } else { self.assign(partition) }
     }
 
     /// Reads it no more.
     pub(crate) fn unfollow(&mut self, partition: i32) {
-        if !self.followed.remove(&partition) {
+        if self.followed.remove(&partition).is_none() {
             return;
         }
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&self.topic, partition);
-        let gone = self.consumer.as_ref().map(|consumer| consumer.incremental_unassign(&list));
-        if let Some(Err(error)) = gone {
-            tracing::debug!(%error, partition, "a retry topic could not be left");
-            self.consumer = None;
-            self.followed.clear();
+        let left = self.consumer.as_ref().map(|consumer| consumer.incremental_unassign(&list));
+        if let Some(Err(error)) = left {
+            self.trouble(&error);
         }
     }
 
+    fn connect(&mut self) -> KafkaResult<()> {
+        self.consumer = Some(BaseConsumer::from_config_and_context(&self.client, Quiet)?);
+        let partitions: Vec<i32> = self.followed.keys().copied().collect();
+        let connected = partitions.into_iter().try_for_each(|partition| self.assign(partition));
+        connected.inspect_err(|_| self.consumer = None)
+    }
+
+    fn assign(&mut self, partition: i32) -> KafkaResult<()> {
+        let (Some(consumer), Some(next)) = (&self.consumer, self.followed.get_mut(&partition)) else { return Ok(()) };
+        let (start, high) = consumer.fetch_watermarks(&self.topic, partition, ANSWER)?;
+        *next = (*next).clamp(start, high.max(start));
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(*next))?;
+        consumer.incremental_assign(&list)
+    }
+
+    /// Whatever it was, a new client that reads on where this one stopped is the way out.
+    fn trouble(&mut self, error: &KafkaError) {
+        tracing::warn!(%error, topic = self.topic, "commands could not be read; they are read again");
+        self.consumer = None;
+        self.troubled = Some(Instant::now());
+    }
+
     /// What came since.
-    pub(crate) fn heard(&mut self) -> KafkaResult<Vec<Heard>> {
+    pub(crate) fn heard(&mut self) -> Vec<Heard> {
         let mut heard = Vec::new();
-        let Some(consumer) = self.consumer.as_ref().filter(|_| !self.followed.is_empty()) else { return Ok(heard) };
-        for _ in 0..HEARD {
-            match consumer.poll(Duration::ZERO) {
-                Some(Ok(message)) if self.followed.contains(&message.partition()) => {
-                    heard.push(Heard::Record(loose(&message)));
-                }
-                Some(Ok(_)) => {}
-                Some(Err(KafkaError::PartitionEOF(partition))) => heard.push(Heard::End(partition)),
-                Some(Err(error)) if is_outage(&error) => {}
-                Some(Err(error)) => return Err(error),
-                None => break,
+        if self.followed.is_empty() {
+            return heard;
+        }
+        if self.consumer.is_none() {
+            let is_early = self.troubled.is_some_and(|at| at.elapsed() < PAUSE);
+            if !is_early && let Err(error) = self.connect() {
+                self.trouble(&error);
             }
         }
-        Ok(heard)
+        let mut trouble = None;
+        if let Some(consumer) = &self.consumer {
+            for _ in 0..HEARD {
+                match consumer.poll(Duration::ZERO) {
+                    Some(Ok(message)) => {
+                        if let Some(next) = self.followed.get_mut(&message.partition()) {
+                            *next = message.offset() + 1;
+                            heard.push(Heard::Record(loose(&message)));
+                        }
+                    }
+                    Some(Err(KafkaError::PartitionEOF(partition))) => heard.push(Heard::End(partition)),
+                    Some(Err(error)) if is_outage(&error) => {}
+                    Some(Err(error)) => {
+                        trouble = Some(error);
+                        break;
+                    }
+                    None => break,
+                }
+            }
+        }
+        if let Some(error) = trouble {
+            self.trouble(&error);
+        }
+        heard
     }
 }

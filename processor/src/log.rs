@@ -165,8 +165,9 @@ pub trait Log {
     fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault>;
     /// Reads it no more.
     fn unfollow(&mut self, partition: i32);
-    /// What came from the first retry topics of the partitions that are followed. Never blocks.
-    fn heard(&mut self) -> Result<Vec<Heard>, Fault>;
+    /// What came from the first retry topics of the partitions that are followed. Never blocks for long, and never
+    /// fails: it comes after a collection, whose records must not be lost. Trouble is waited out.
+    fn heard(&mut self) -> Vec<Heard>;
     /// Has records fetched. Never blocks.
     fn want(&mut self, wants: Vec<Want>);
     /// Records that were fetched since; `None`: it is not in its topic any more. Never blocks.

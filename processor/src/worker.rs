@@ -189,7 +189,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         if let Some(suspect) = self.suspect() {
             return Ok(self.single_out(suspect, polled));
         }
-        self.run_errands()?;
+        self.run_errands();
         let now_ms = self.log.now_ms();
         let mut batch = self.batch.partitions();
         let has_more = |task: &Task<S::Store>| task.is_snapshot_due(now_ms) || task.has_errands(now_ms);
@@ -201,10 +201,10 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     }
 
     /// Hands out what came from elsewhere, and asks for what is needed next.
-    fn run_errands(&mut self) -> Result<(), Fault> {
+    fn run_errands(&mut self) {
         let Self { log, caller, tasks, shared, .. } = self;
         let tier = shared.handlers.retries.first_tier();
-        for heard in log.heard()? {
+        for heard in log.heard() {
             let partition = match &heard {
                 Heard::Record(record) => record.partition,
                 Heard::End(partition) => *partition,
@@ -228,7 +228,6 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
                 task.fetched(&want, record);
             }
         }
-        Ok(())
     }
 
     fn read_positions(&mut self, parts: &[i32]) -> Result<Event, Fault> {

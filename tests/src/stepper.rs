@@ -226,7 +226,7 @@ impl Log for TroubledLog {
         self.inner.unfollow(partition);
     }
 
-    fn heard(&mut self) -> Result<Vec<Heard>, Fault> {
+    fn heard(&mut self) -> Vec<Heard> {
         self.inner.heard()
     }
 
