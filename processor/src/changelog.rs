@@ -6,9 +6,9 @@
 //! BARRIER = lineage txn found nonce | owner
 //! ```
 //! A DELTA that is a snapshot holds what outlives the windows, and with them the changelog's retention, and not only
-//! what changed of it: every tally, every mark, everything that waits. Values are absolute, so applying a DELTA twice is harmless. A BARRIER says
-//! which transaction it found: DELTAs before it in the log with a greater number never happened. Restore trusts only
-//! what follows from that.
+//! what changed of it: every tally, every mark, everything that waits. Values are absolute, so applying a DELTA twice
+//! is harmless. A BARRIER says which transaction it found: DELTAs before it in the log with a greater number never
+//! happened. Restore trusts only what follows from that.
 
 use std::collections::BTreeMap;
 

@@ -220,19 +220,22 @@ pub fn decide<'a>(
         Turn::First { is_held_back, has_room } => (is_held_back && event.defect.is_none(), has_room),
         Turn::Again(_) | Turn::Redrive(_) => (false, true),
     };
-    if is_held_back && has_room {
-        return Ok(route.parked(event));
+    let decision = if is_held_back {
+        route.waits(event, Outcome::Parked)
+    } else {
+        let past = turn.past();
+        let order = order::order(&event, input, &about, view)?.let_through_if(past.is_as_is);
+        let handled = handle::handle(&event, order, handlers, draw(about.hash, past.failures), past)?;
+        route.route(event, order, handled)
+    };
+    match decision {
+        Decision { event: Some(event), outcome, .. }
+            if !has_room && matches!(outcome.place(), Place::Parked | Place::Retrying) =>
+        {
+            route.without_room(event, handlers.retries.is_stopping)
+        }
+        decision => Ok(decision),
     }
-    if is_held_back {
-        return route.without_room(event, handlers.retries.is_stopping);
-    }
-    let order = order::order(&event, input, &about, view)?.let_through_if(turn.past().is_as_is);
-    let past = turn.past();
-    let handled = handle::handle(&event, order, handlers, draw(about.hash, past.failures), past)?;
-    if !has_room && matches!(handled, handle::Handled::Retry(_) | handle::Handled::Call(..)) {
-        return route.without_room(event, handlers.retries.is_stopping);
-    }
-    Ok(route.route(event, order, handled))
 }
 
 /// The chance of one attempt: as good as any, and the same on every replay.

@@ -15,7 +15,8 @@ use crate::emit::{Emitter, Record};
 use crate::log::Fault;
 use crate::position::Position;
 use crate::state::overlay::{Overlay, Reader};
-use crate::state::{Changes, Cursor, Known, StateError, Store};
+use crate::state::wait::WaitChange;
+use crate::state::{Changes, Cursor, Entry, Known, StateError, Store};
 use crate::step::handle::Handlers;
 use crate::step::order::short_hash;
 use crate::step::route::Death;
@@ -280,8 +281,7 @@ impl<S: Store> Task<S> {
         handlers: &Handlers,
         visible: Option<Place>,
     ) -> Result<step::Decision<'i>, TakeError> {
-        let view = Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor };
-        step::decide(input, turn, now, &view, handlers, visible).map_err(|error| match error {
+        step::decide(input, turn, now, &self.view(), handlers, visible).map_err(|error| match error {
             Undecided::State(error) => TakeError::State(error),
             Undecided::UnknownSchema { .. } | Undecided::NoRoom => TakeError::Wait(error.to_string()),
         })
@@ -296,16 +296,9 @@ impl<S: Store> Task<S> {
         place
     }
 
-    /// What is known of an event.
-    fn known(
-        &self,
-        source: &str,
-        class: u8,
-        slot: u16,
-        hash: schemas::identity::Hash128,
-    ) -> Result<Option<Known>, StateError> {
-        let view = Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor };
-        view.seen(source, class, slot, hash, self.position.stream_time)
+    /// State as the open transaction leaves it.
+    fn view(&self) -> Reader<'_, S> {
+        Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor }
     }
 
     /// Why the next record is not even looked at.
@@ -354,6 +347,22 @@ impl<S: Store> Task<S> {
                 self.overlay.open.source_classes.insert(source.to_owned(), mask);
             }
         }
+    }
+
+    /// Stages what the state shall know of an event.
+    fn push(&mut self, source: &str, entry: Entry) {
+        self.touch(source, Some(entry.class));
+        if entry.last.is_some() && entry.window_class != entry.class {
+            self.touch(source, Some(entry.window_class));
+        }
+        self.overlay.push(entry);
+    }
+
+    /// Stages that an event waits, waits on, or waits no more.
+    fn wait(&mut self, change: WaitChange) {
+        self.waiting.apply(&change);
+        self.overlay.open.waits.push(change);
+        self.is_dirty = true;
     }
 
     /// Whether the open transaction has something of this partition.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::books::Place;
 use crate::state::ResourceHash;
-use crate::state::wait::{Detail, WaitChange, Waits};
+use crate::state::wait::{Detail, Lies, WaitChange, Waits};
 
 /// One waiting event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,16 @@ impl Item {
     /// Where it is in the books.
     pub fn place(&self) -> Place {
         if self.detail.as_ref().is_some_and(|detail| detail.is_retrying) { Place::Retrying } else { Place::Parked }
+    }
+
+    /// Where its record lies.
+    pub fn lies(&self) -> Lies {
+        self.detail.as_ref().map_or(Lies::Input, |detail| detail.lies.clone())
+    }
+
+    /// How often it was redriven.
+    pub fn generation(&self) -> u64 {
+        self.detail.as_ref().map_or(0, |detail| detail.generation)
     }
 
     fn due_ms(&self) -> i64 {

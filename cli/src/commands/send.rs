@@ -8,9 +8,7 @@ mod request;
 mod deliver;
 mod answer;
 
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use http::Uri;
@@ -27,7 +25,7 @@ use crate::output::{Form, Output, Row};
 /// Runs the command.
 pub fn run(config: &Config, options: &SendArgs, out: &mut Output<'_>) -> Result<Exit, Failure> {
     let source = find(config, &options.source)?;
-    let body = options.body.as_deref().map(read).transpose()?;
+    let body = options.body.as_deref().map(super::read_body).transpose()?;
     let to = address(options.url.as_deref(), config.ingest.listen, &source.name)?;
     let wish = Wish {
         source,
@@ -64,15 +62,6 @@ fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Source, Failure> {
         let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
         Failure::usage(anyhow!("--source: no [[source]] is called {name:?}; there are: {known}"))
     })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("--body: standard input").map_err(Failure::usage)?;
-        return Ok(bytes);
-    }
-    std::fs::read(path).with_context(|| format!("--body: {}", path.display())).map_err(Failure::usage)
 }
 
 /// Where events of a source go: an address without a path gets the source's.

@@ -65,12 +65,6 @@ impl<'i> Route<'_, 'i> {
         Decision { event: Some(event), outcome, entry, supersedes, body: None }
     }
 
-    /// The decision about an event whose resource waits. A redelivery's dead letter stays what it is until then.
-    pub fn parked(self, event: VerifiedEvent<'i>) -> Decision<'i> {
-        let entry = self.waiting_entry(&event);
-        Decision { event: Some(event), outcome: Outcome::Parked, entry, supersedes: None, body: None }
-    }
-
     /// The decision about an event that has to wait and finds no room.
     pub fn without_room(self, event: VerifiedEvent<'i>, is_stopping: bool) -> Result<Decision<'i>, Undecided> {
         if is_stopping {
@@ -109,7 +103,8 @@ impl<'i> Route<'_, 'i> {
         Decision { event: Some(event), outcome, entry, supersedes, body }
     }
 
-    fn waits(self, event: VerifiedEvent<'i>, outcome: Outcome) -> Decision<'i> {
+    /// The decision about an event that waits. A redelivery's dead letter stays what it is until then.
+    pub fn waits(self, event: VerifiedEvent<'i>, outcome: Outcome) -> Decision<'i> {
         let entry = self.waiting_entry(&event);
         Decision { event: Some(event), outcome, entry, supersedes: None, body: None }
     }

@@ -202,14 +202,10 @@ impl<S: Store> Task<S> {
             | Outcome::StaleDropped
             | Outcome::Duplicate { .. }
             | Outcome::Dead(_)
-            | Outcome::Discarded => {
-                self.change_wait(case, spot, None);
-                return Ok(());
-            }
+            | Outcome::Discarded => None,
         };
-        let is_call = matches!(decision.outcome, Outcome::Call(..));
-        self.change_wait(case, spot, Some(Waits { source, detail }));
-        if is_call {
+        self.change_wait(case, spot, does_wait.then_some(Waits { source, detail }));
+        if matches!(decision.outcome, Outcome::Call(..)) {
             self.waiting.set_busy(spot, true);
             if !case.is_waiting {
                 self.errands.keep(spot, loose(case));
@@ -262,13 +258,7 @@ impl<S: Store> Task<S> {
 
     fn change_wait(&mut self, case: &Case<'_>, (resource, src): Spot, now: Option<Waits>) {
         let slot = self.waiting.slot(resource).unwrap_or_else(|| schemas::partition::slot(case.input.key));
-        let change = WaitChange { slot, resource, src, now };
-        self.waiting.apply(&change);
-        if change.now.is_none() {
-            self.errands.forget((resource, src));
-        }
-        self.overlay.open.waits.push(change);
-        self.is_dirty = true;
+        self.wait(WaitChange { slot, resource, src, now });
     }
 
     fn stage(&mut self, decision: Decision<'_>, case: &Case<'_>, attempt: u32) {
@@ -302,12 +292,9 @@ impl<S: Store> Task<S> {
         if case.is_waiting && !matches!(place, Place::Parked | Place::Retrying) {
             self.counts.push(Count::Attempts { source: source.to_owned(), attempts: attempt });
         }
-        self.touch(source, decision.entry.map(|entry| entry.class));
-        if let Some(entry) = decision.entry.filter(|entry| entry.last.is_some() && entry.window_class != entry.class) {
-            self.touch(source, Some(entry.window_class));
-        }
-        if let Some(entry) = decision.entry {
-            self.overlay.push(entry);
+        match decision.entry {
+            Some(entry) => self.push(source, entry),
+            None => self.touch(source, None),
         }
         self.is_dirty |= case.from.is_some();
     }

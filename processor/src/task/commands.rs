@@ -17,7 +17,7 @@ use crate::state::wait::{Detail, Lies, WaitChange, Waits};
 use crate::state::{Entry, Known, Seen, StateError, Status, Store, keys};
 use crate::step::dedup::check_of;
 use crate::step::order::short_hash;
-use crate::step::{self, About, Input, Past, Turn};
+use crate::step::{self, About, Input, Past, Turn, View};
 
 impl<S: Store> Task<S> {
     /// Carries out commands that were read, at most so many.
@@ -55,9 +55,7 @@ impl<S: Store> Task<S> {
             return self.resolve(command, Resolved::Superseded, true, means);
         }
         if about.is_none() {
-            let entry = without_identity(command, now);
-            self.overlay.push(entry);
-            self.touch(UNKNOWN_SOURCE, Some(entry.class));
+            self.push(UNKNOWN_SOURCE, without_identity(command, now));
         }
         let known = (event, about);
         match (command.verb, known) {
@@ -78,14 +76,15 @@ impl<S: Store> Task<S> {
         }
         let dead = case::dead_ref(command);
         match about {
-            Some(about) => match self.known(about.source, about.class, about.slot, about.hash)? {
+            Some(about) => match View::seen(&self.view(), about)? {
                 Some(Known { seen, .. }) => Ok(seen.status == Status::Dead(dead)),
                 // Its mark is over, and so is, nearly, the time that dead letters are kept.
                 None => Ok(true),
             },
             None => {
-                let entry = without_identity(command, 0);
-                Ok(self.known(UNKNOWN_SOURCE, entry.class, entry.slot, entry.hash)?.is_none())
+                let now = self.position.stream_time;
+                let Entry { class, slot, hash, .. } = without_identity(command, now);
+                Ok(View::seen(&self.view(), &About { source: UNKNOWN_SOURCE, class, slot, hash, now })?.is_none())
             }
         }
     }
@@ -122,15 +121,8 @@ impl<S: Store> Task<S> {
     fn note(&mut self, event: &VerifiedEvent<'_>, about: &About<'_>, status: Status) {
         let class = keys::mark_class_of(about.class);
         let seen = Seen { first_seen: about.now, check: check_of(event.body), status };
-        self.touch(about.source, Some(class));
-        self.overlay.push(Entry {
-            class,
-            window_class: about.class,
-            slot: about.slot,
-            hash: about.hash,
-            seen,
-            last: None,
-        });
+        let (window_class, slot, hash) = (about.class, about.slot, about.hash);
+        self.push(about.source, Entry { class, window_class, slot, hash, seen, last: None });
     }
 
     /// Puts an event to its place among those of its resource that wait.
@@ -151,14 +143,12 @@ impl<S: Store> Task<S> {
             first_failed_ms: command.first_failed_ms,
             ..Detail::default()
         };
-        let change = WaitChange {
+        self.wait(WaitChange {
             slot: partition::slot(&record.key),
             resource: short_hash(&record.key),
             src: command.dead_id.offset,
             now: Some(Waits { source: about.source.to_owned(), detail: Some(Box::new(detail)) }),
-        };
-        self.waiting.apply(&change);
-        self.overlay.open.waits.push(change);
+        });
     }
 
     /// Runs an event again.

@@ -9,7 +9,6 @@ use super::case::Wanted;
 use crate::call::{Call, Reply, Ticket};
 use crate::log::{Heard, Loose, Want};
 use crate::state::Store;
-use crate::state::wait::Lies;
 use crate::waiting::Spot;
 
 /// Records are fetched this long before they are due, milliseconds.
@@ -99,9 +98,7 @@ impl<S: Store> Task<S> {
         if !self.errands.asked.remove(&want.spot) {
             return;
         }
-        let still =
-            self.waiting.get(want.spot).map(|item| item.detail.as_ref().map_or(Lies::Input, |d| d.lies.clone()));
-        if still.as_ref() == Some(&want.lies) {
+        if self.waiting.get(want.spot).is_some_and(|item| item.lies() == want.lies) {
             self.errands.ready_bytes += record.as_ref().map_or(0, Loose::size);
             self.errands.ready.insert(want.spot, record);
         }
@@ -121,8 +118,7 @@ impl<S: Store> Task<S> {
                 }
                 let spot = (resource, item.src);
                 if !errands.ready.contains_key(&spot) && errands.asked.insert(spot) {
-                    let lies = item.detail.as_ref().map_or(Lies::Input, |detail| detail.lies.clone());
-                    wants.push(Want { partition: *partition, spot, lies });
+                    wants.push(Want { partition: *partition, spot, lies: item.lies() });
                 }
             }
         }
@@ -149,11 +145,7 @@ impl<S: Store> Task<S> {
     /// Takes what came of a call: the event's turn comes again.
     pub fn answered(&mut self, ticket: Ticket, reply: Reply) {
         let Some((spot, handler)) = self.errands.under_way.remove(&ticket.number) else { return };
-        let is_same = self
-            .waiting
-            .get(spot)
-            .is_some_and(|item| item.detail.as_ref().map_or(0, |detail| detail.generation) == ticket.generation);
-        if is_same {
+        if self.waiting.get(spot).is_some_and(|item| item.generation() == ticket.generation) {
             let replies = self.errands.replies.entry(spot).or_default();
             replies.retain(|(of, _)| *of != handler);
             replies.push((handler, reply));

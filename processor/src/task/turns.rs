@@ -5,13 +5,12 @@ use schemas::{ReasonCode, headers};
 
 use super::case::Case;
 use super::{Means, TakeError, Task};
-use crate::books::Place;
 use crate::log::Loose;
 use crate::state::Store;
-use crate::state::wait::{Detail, Lies};
+use crate::state::wait::Lies;
 use crate::step::route::{self, Death};
 use crate::step::{Input, Past, Turn};
-use crate::waiting::Spot;
+use crate::waiting::{Item, Spot};
 
 impl<S: Store> Task<S> {
     /// Gives their turn to events that are due and fetched, at most so many.
@@ -39,10 +38,9 @@ impl<S: Store> Task<S> {
         }
         let Some(item) = self.waiting.get(spot).cloned() else { return Ok(false) };
         let Some(record) = self.errands.take(spot) else { return Ok(false) };
-        let detail = item.detail.as_deref();
         match &record {
-            Some(record) => self.turn(spot, record, item.place(), detail, means)?,
-            None => self.lost(spot, item.place(), detail, means)?,
+            Some(record) => self.turn(spot, record, &item, means)?,
+            None => self.lost(spot, &item, means)?,
         }
         if self.waiting.is_busy(spot) {
             self.errands.keep(spot, record);
@@ -50,27 +48,21 @@ impl<S: Store> Task<S> {
         Ok(true)
     }
 
-    fn turn(
-        &mut self,
-        spot: Spot,
-        record: &Loose,
-        from: Place,
-        detail: Option<&Detail>,
-        means: &mut Means<'_>,
-    ) -> Result<(), TakeError> {
+    fn turn(&mut self, spot: Spot, record: &Loose, item: &Item, means: &mut Means<'_>) -> Result<(), TakeError> {
         let all = record.headers();
-        let command = match detail.map(|detail| &detail.lies) {
-            Some(lies @ Lies::Command { .. }) => Command::read(&all).map(|command| (command, lies.clone())),
-            Some(Lies::Input) | None => None,
+        let command = match item.lies() {
+            lies @ Lies::Command { .. } => Command::read(&all).map(|command| (command, lies)),
+            Lies::Input => None,
         };
         let timestamp = command.as_ref().map_or(record.timestamp, |(command, _)| command.received_at_ms);
         let input =
             Input { partition: self.partition, offset: spot.1, timestamp, key: &record.key, value: &record.value };
         let replies = self.errands.replies.get(&spot).cloned().unwrap_or_default();
+        let (failures, pause_ms) = item.detail.as_ref().map_or((0, 0), |detail| (detail.failures, detail.pause_ms));
         let past = Past {
-            generation: detail.map_or(0, |detail| detail.generation),
-            failures: detail.map_or(0, |detail| detail.failures),
-            pause_ms: detail.map_or(0, |detail| detail.pause_ms),
+            generation: item.generation(),
+            failures,
+            pause_ms,
             is_as_is: command.as_ref().is_some_and(|(command, _)| command.is_as_is),
             replies: &replies,
         };
@@ -80,8 +72,8 @@ impl<S: Store> Task<S> {
         let originals: RecordHeaders<'_> =
             command.as_ref().map_or_else(|| all.clone(), |(command, _)| command.originals.clone());
         let case = Case {
-            from: Some(from),
-            detail,
+            from: Some(item.place()),
+            detail: item.detail.as_deref(),
             is_waiting: true,
             command: command.as_ref().map(|(command, lies)| (command, lies.clone())),
             visible,
@@ -92,13 +84,7 @@ impl<S: Store> Task<S> {
     }
 
     /// The record of an event that waited is not there any more: what is known of it becomes a dead letter.
-    fn lost(
-        &mut self,
-        spot: Spot,
-        from: Place,
-        detail: Option<&Detail>,
-        means: &mut Means<'_>,
-    ) -> Result<(), TakeError> {
+    fn lost(&mut self, spot: Spot, item: &Item, means: &mut Means<'_>) -> Result<(), TakeError> {
         let source = self.waiting.source(spot.0);
         let message =
             format!("its record is not in its topic any more; header {} says where it was", headers::WEIR_SRC);
@@ -110,11 +96,11 @@ impl<S: Store> Task<S> {
             key: b"",
             value: b"",
         };
-        let visible = self.visible(spot.1, detail.map_or(0, |detail| detail.generation));
+        let visible = self.visible(spot.1, item.generation());
         let decision = route::undecodable(death);
         let case = Case {
-            from: Some(from),
-            detail,
+            from: Some(item.place()),
+            detail: item.detail.as_deref(),
             is_waiting: true,
             visible,
             gone: source.as_deref().map(|source| (source, spot)),

@@ -2,7 +2,6 @@
 //!
 //! Writes nothing to Kafka: the edit waits as a draft on this machine, the original stays in `dead-events`.
 
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -17,6 +16,7 @@ use super::states::state_of;
 use super::{diff, editor, layout};
 use crate::args::dead::{EditArgs, State};
 use crate::ask;
+use crate::commands::read_body;
 use crate::output::{Form, Output, Row, harmless};
 use crate::record::sentence;
 
@@ -50,7 +50,7 @@ pub fn run(config: &Config, options: &EditArgs, out: &mut Output<'_>) -> Result<
     let check = |body: &[u8]| if is_fine(body) { Ok(()) } else { check(config, &content, body) };
     let after = match &options.body {
         Some(file) => {
-            let body = read(file)?;
+            let body = read_body(file)?;
             check(&body)?;
             body
         }
@@ -109,15 +109,6 @@ fn print(edited: &Edited, out: &mut Output<'_>) -> Result<(), Failure> {
         ask::say(&format!("send it: weir dead redrive {} --note TEXT\n", edited.id))?;
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("--body: standard input").map_err(Failure::usage)?;
-        return Ok(bytes);
-    }
-    std::fs::read(path).with_context(|| format!("--body: {}", path.display())).map_err(Failure::usage)
 }
 
 /// The body after an editor worked on it. What fails the check is kept: somebody typed it.

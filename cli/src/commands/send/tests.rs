@@ -1,5 +1,6 @@
 //! Where a test event goes, and what a run against a door looks like.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use runtime::report::Exit;
