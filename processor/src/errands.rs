@@ -119,11 +119,14 @@ fn serve(
     }
     for ((topic, partition), mut wanted) in places {
         while !wanted.is_empty() {
-            if consumer.is_none() {
-                *consumer = BaseConsumer::from_config_and_context(client, Quiet).ok();
-            }
-            let Some(reader) = consumer.as_ref() else { return Err(Deaf) };
-            match fetch(reader, &topic, partition, &mut wanted, give) {
+            let fetched = match consumer {
+                Some(reader) => fetch(reader, &topic, partition, &mut wanted, give),
+                None => BaseConsumer::from_config_and_context(client, Quiet).map(|made| {
+                    *consumer = Some(made);
+                    Ok(())
+                }),
+            };
+            match fetched {
                 Ok(heard) => heard?,
                 Err(error) => {
                     tracing::debug!(%error, topic, partition, "records of waiting events could not be fetched");

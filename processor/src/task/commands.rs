@@ -26,15 +26,22 @@ impl<S: Store> Task<S> {
             && let Some(record) = self.errands.commands.pop_front()
         {
             let all = record.headers();
-            self.position.commands = Some((tier.to_owned(), record.offset + 1));
-            let Some(command) = Command::read(&all) else { continue };
-            if command.dead_id.partition != self.partition {
-                continue;
-            }
-            *left -= 1;
+            let command = Command::read(&all).filter(|command| command.dead_id.partition == self.partition);
             let lies = Lies::Command { tier: tier.to_owned(), offset: record.offset };
-            self.take_command(&command, &record, lies, means)?;
-            self.is_dirty = true;
+            let taken = match &command {
+                Some(command) => self.take_command(command, &record, lies, means),
+                None => Ok(()),
+            };
+            // One that has to wait stays the next, and whatever it waits for may come.
+            if let Err(error) = taken {
+                self.errands.commands.push_front(record);
+                return Err(error);
+            }
+            self.position.commands = Some((tier.to_owned(), record.offset + 1));
+            if command.is_some() {
+                *left -= 1;
+                self.is_dirty = true;
+            }
         }
         Ok(())
     }
