@@ -66,7 +66,7 @@ impl Process {
     pub fn kill(mut self) -> Result<()> {
         self.signal("KILL")?;
         self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
-        Ok(())
+        drop_cut_line(&self.log).with_context(|| format!("cannot mend {}", self.log.display()))
     }
 
     /// Waits until it has ended by itself.
@@ -126,6 +126,17 @@ fn open(log: &Path) -> Result<File> {
     file.with_context(|| format!("cannot write {}", log.display()))
 }
 
+/// A write that SIGKILL meets at the end of a page leaves half a line, to which the next process of this log would add
+/// its first one. Nobody said it, so nobody shall read it.
+fn drop_cut_line(log: &Path) -> std::io::Result<()> {
+    let text = std::fs::read(log)?;
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    if whole == text.len() {
+        return Ok(());
+    }
+    OpenOptions::new().write(true).open(log)?.set_len(whole as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +159,23 @@ mod tests {
         assert!(exists(id));
         drop(process);
         assert!(!exists(id));
+    }
+
+    #[tokio::test]
+    async fn half_a_line_of_a_killed_child_is_dropped_and_whole_ones_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo whole; printf half; sleep 60"]);
+        let process = Process::start("cut", command, &log).expect("started");
+        let written = || std::fs::read_to_string(&log).unwrap_or_default();
+        crate::wait::wait_until("the half line", Duration::from_secs(5), || async {
+            if written().ends_with("half") { Ok(()) } else { Err(written()) }
+        })
+        .await
+        .expect("written");
+        process.kill().expect("killed");
+        assert_eq!(written(), "whole\n");
     }
 
     #[tokio::test]
