@@ -99,6 +99,8 @@ pub(crate) struct Group {
     running: BTreeSet<i32>,
     must_rebuild: bool,
     fenced_at: Option<Instant>,
+    /// When the last collection began.
+    collected_at: Option<Instant>,
 }
 
 impl Group {
@@ -114,6 +116,7 @@ impl Group {
             running: BTreeSet::new(),
             must_rebuild: false,
             fenced_at: None,
+            collected_at: None,
         })
     }
 
@@ -122,13 +125,16 @@ impl Group {
         &self.consumer
     }
 
-    /// Polls until a bound is reached.
+    /// Polls until a bound is reached. Collections begin an interval after each other, whatever the transaction between
+    /// them took: one that is late waits for nothing, and takes what has been fetched meanwhile.
     pub(crate) fn collect(&mut self, batch: &mut Batch, bounds: Bounds) -> Result<Polled, Fault> {
         if self.must_rebuild {
             return self.rebuild();
         }
         let began = Instant::now();
-        let wait = Duration::from_millis(bounds.wait_ms);
+        let most = Duration::from_millis(bounds.wait_ms);
+        let last = self.collected_at.replace(began);
+        let wait = last.map_or(most, |last| most.saturating_sub(began.duration_since(last)));
         let mut trouble = None;
         while batch.len() < bounds.events && batch.bytes() < bounds.bytes {
             // What has been fetched already is taken without looking at the clock each time: it is a slow one.
@@ -136,9 +142,11 @@ impl Group {
             let fetched = if is_time_to_look { None } else { self.consumer.poll(Duration::ZERO) };
             let mut is_over = false;
             let next = fetched.or_else(|| {
-                let left = wait.saturating_sub(began.elapsed());
-                is_over = left.is_zero();
-                self.consumer.poll(left)
+                let elapsed = began.elapsed();
+                let left = wait.saturating_sub(elapsed);
+                let next = self.consumer.poll(left);
+                is_over = elapsed >= most || (next.is_none() && left.is_zero());
+                next
             });
             match next {
                 Some(Ok(message)) => take(&message, &self.running, batch),

@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::HashMap;
 
+use crate::deeds::Deeds;
 use crate::event::{Digest, Event};
 use crate::ledger::Ledger;
 use crate::observed::{DeadLetter, Emitted, Observed, Position, Verified};
@@ -61,6 +62,8 @@ pub struct Case<'a> {
     pub partitions: i32,
     /// Full name of `verified-events`.
     pub verified_topic: &'a str,
+    /// What handlers and people did besides.
+    pub deeds: &'a Deeds,
 }
 
 /// What became of one event.

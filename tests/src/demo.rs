@@ -123,6 +123,8 @@ async fn prepare() -> Result<Site> {
         session_timeout: "10s",
         wait: "60s",
         environment: Vec::new(),
+        processor: "weir-processor",
+        sections: "",
     };
     let pipeline = Pipeline::prepare(setup).await?;
     say(&format!("  folder     {}: weir.toml, secrets, logs, state", place::shown(pipeline.folder())));

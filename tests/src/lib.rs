@@ -34,6 +34,7 @@ pub mod play;
 pub mod observed;
 pub mod reader;
 pub mod murmur;
+pub mod deeds;
 pub mod check;
 pub mod tallies;
 // All of it.

@@ -92,6 +92,7 @@ impl Day {
             observed: &self.observed,
             partitions: PARTITIONS,
             verified_topic: "verified-events",
+            deeds: &crate::deeds::NONE,
         }
     }
 }

@@ -149,7 +149,7 @@ impl Pipeline {
 
     /// How a processor of that instance name is started.
     pub fn processor_command(&self, instance: &str, admin: SocketAddr) -> Result<Command> {
-        let mut command = self.command("weir-processor")?;
+        let mut command = self.command(self.setup.processor)?;
         command.env("WEIR__PROCESSOR__INSTANCE", instance);
         command.env("WEIR__PROCESSOR__STATE_DIR", self.state_dir(instance));
         command.env("WEIR__PROCESSOR__ADMIN_LISTEN", admin.to_string());

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::task::JoinHandle;
 
 use crate::check::{self, Case, Fates, Finding};
+use crate::deeds;
 use crate::ledger::Open;
 use crate::observed::{Control, Observed};
 use crate::pipeline::Pipeline;
@@ -120,6 +121,7 @@ impl Run {
             observed: &observed,
             partitions: self.pipeline.setup.partitions,
             verified_topic: &self.pipeline.topic("verified-events"),
+            deeds: &deeds::NONE,
         };
         let fates = Fates::new(&case);
         let findings = check::check(&case, &fates);

@@ -31,6 +31,8 @@ pub struct Row {
     pub stale: u64,
     /// Dead letters.
     pub dead: u64,
+    /// Events that a person gave up.
+    pub discarded: u64,
 }
 
 /// How often a reason stands in the door's metrics: at least, at most.
@@ -67,7 +69,10 @@ impl Tallies {
             let place = match event.place {
                 Place::Clean { .. } => &mut row.clean,
                 Place::StaleRouted | Place::StaleDropped => &mut row.stale,
-                Place::Dead(_) => &mut row.dead,
+                Place::Dead(_) => {
+                    let src = case.observed.verified[fate.verified[0]].at;
+                    if case.deeds.is_discarded(src, fate.dead.len()) { &mut row.discarded } else { &mut row.dead }
+                }
                 // The one it contradicts came first; a refused one is found by the check of places.
                 Place::Conflict | Place::Refused => {
                     row.duplicate += copies;
@@ -129,7 +134,12 @@ impl Tallies {
         let mut all = 0;
         for (source, row) in &self.rows {
             let source = source.name();
-            let outcomes = [("clean", row.clean), ("duplicate", row.duplicate), ("stale", row.stale), ("discarded", 0)];
+            let outcomes = [
+                ("clean", row.clean),
+                ("duplicate", row.duplicate),
+                ("stale", row.stale),
+                ("discarded", row.discarded),
+            ];
             for (outcome, expected) in outcomes {
                 let labels = [("source", source), ("outcome", outcome)];
                 let name = format!("weir_processor_events_total of {source}, {outcome}");

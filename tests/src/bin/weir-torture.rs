@@ -14,7 +14,7 @@ use weir_tests::torture::evidence;
 use weir_tests::torture::run::{Options, Outcome, torture};
 
 const USAGE: &str =
-    "usage: weir-torture run [--control lose-one|double-one]   one run; exits 0 only without a violation
+    "usage: weir-torture run [--control lose-one|double-one|double-letter]   one run; exits 0 only without a violation
        weir-torture evidence                              makes docs/evidence.md anew
 environment: SEED MINUTES RATE";
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::check::{Case, Fates, Finding, Trouble};
+use crate::deeds;
 use crate::event::Event;
 use crate::observed::{Emitted, Position};
 use crate::sources::Source;
@@ -65,17 +66,22 @@ fn emission(topic: &str, records: &[Emitted]) -> Vec<Finding> {
     findings
 }
 
-/// No record of `verified-events` has two effects.
+/// No record of `verified-events` has two effects, unless somebody redrove it.
 fn once(case: &Case<'_>) -> Vec<Finding> {
     let observed = case.observed;
-    let emitted = observed.clean.iter().chain(&observed.stale).map(|record| (record.src(), name(record)));
-    let dead = observed.dead.iter().map(|record| (record.src(), format!("{}:{}", record.source, record.id)));
-    let mut used: BTreeMap<Position, String> = BTreeMap::new();
+    let emitted = observed.clean.iter().chain(&observed.stale).map(|record| (record.src(), 0, name(record)));
+    let dead = observed.dead.iter().map(|record| {
+        let generation = deeds::generation(&record.dead_id).unwrap_or_default();
+        (record.src(), generation, format!("{}:{}", record.source, record.id))
+    });
+    let mut used: BTreeMap<(Position, i64), String> = BTreeMap::new();
     let mut findings = Vec::new();
-    for (src, name) in emitted.chain(dead) {
+    for (src, generation, name) in emitted.chain(dead) {
         let text = match src {
             None => Some(format!("{name} has no weir-src of the form <partition>:<offset>")),
-            Some(src) => used.insert(src, name.clone()).map(|other| format!("{name} and {other} both come from {src}")),
+            Some(src) => used
+                .insert((src, generation), name.clone())
+                .map(|other| format!("{name} and {other} both come from {src}")),
         };
         findings.extend(text.map(|text| Finding { source: None, trouble: Trouble::Malformed, text }));
     }

@@ -1,5 +1,7 @@
 //! Every event in its place, exactly once, and nowhere else.
 
+use std::collections::HashSet;
+
 use crate::check::{Case, Fate, Fates, Finding, Trouble};
 use crate::event::{Event, Place};
 use crate::observed::Position;
@@ -19,6 +21,7 @@ pub fn check(case: &Case<'_>, fates: &Fates) -> Vec<Finding> {
         for there in topics(case, event, fate) {
             findings.extend(in_topic(event, fate, &there));
         }
+        findings.extend(letters(case, event, fate));
     }
     findings
 }
@@ -59,6 +62,21 @@ fn in_topic(event: &Event, fate: &Fate, there: &There) -> Option<Finding> {
     }
 }
 
+/// A dead letter for each time that the event died, and a redrive between every two.
+fn letters(case: &Case<'_>, event: &Event, fate: &Fate) -> Option<Finding> {
+    let src = case.observed.verified[*fate.verified.first()?].at;
+    let ids: Vec<&str> = fate.dead.iter().map(|number| case.observed.dead[*number].dead_id.as_str()).collect();
+    let complaint = case.deeds.complaint(event, src, &ids).filter(|_| !ids.is_empty())?;
+    Some(Finding::about(event, Trouble::Misplaced, complaint))
+}
+
+/// Where the letters of an event lie that are not there for the first time under their id.
+fn doubled_letters(case: &Case<'_>, fate: &Fate) -> Vec<Position> {
+    let mut seen = HashSet::new();
+    let letters = fate.dead.iter().map(|number| &case.observed.dead[*number]);
+    letters.filter(|letter| !seen.insert(letter.dead_id.as_str())).map(|letter| letter.at).collect()
+}
+
 fn topics(case: &Case<'_>, event: &Event, fate: &Fate) -> [There; 3] {
     let belongs = |topic: &str| match event.place {
         Place::Clean { .. } => topic == "clean-events",
@@ -68,9 +86,11 @@ fn topics(case: &Case<'_>, event: &Event, fate: &Fate) -> [There; 3] {
     };
     let there = |topic: &'static str, at: Vec<Position>| There { topic, at, belongs: belongs(topic) };
     let observed = case.observed;
+    let first = fate.dead.first().map(|number| observed.dead[*number].at);
+    let dead = first.into_iter().chain(doubled_letters(case, fate)).collect();
     [
         there("clean-events", fate.clean.iter().map(|number| observed.clean[*number].at).collect()),
         there("stale-events", fate.stale.iter().map(|number| observed.stale[*number].at).collect()),
-        there("dead-events", fate.dead.iter().map(|number| observed.dead[*number].at).collect()),
+        there("dead-events", dead),
     ]
 }

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use crate::check::{Case, Fate, Fates, Finding, Trouble};
+use crate::deeds;
 use crate::event::{Event, Place, idempotency_key};
 use crate::murmur;
 use crate::observed::{DeadLetter, Emitted, Position, Verified, header};
@@ -81,7 +82,9 @@ fn emitted(case: &Case<'_>, event: &Event, record: &Emitted, first: Option<&Veri
     wrong.header(record, "content-type", Some(event.content_type()));
     wrong.header(record, "ce_idempotencykey", Some(&idempotency_key(source.name(), &event.id)));
     wrong.header(record, "ce_assurance", Some(source.assurance()));
-    wrong.header(record, "ce_attempt", Some("1"));
+    let attempt = record.header("ce_attempt").and_then(|attempt| attempt.parse().ok());
+    let can_be = attempt.is_some_and(|attempt: i64| (1..=case.deeds.attempts_max).contains(&attempt));
+    wrong.unless(can_be, || format!("ce_attempt {:?}", record.header("ce_attempt")));
     wrong.header(record, "ce_origin", Some("live"));
     wrong.time(record, "ce_time", event.occurred_ms);
     if let Some(first) = first {
@@ -114,10 +117,11 @@ fn dead(case: &Case<'_>, event: &Event, record: &DeadLetter, first: Option<&Veri
         wrong.equal("event_type", &record.event_type, &event.event_type);
     }
     wrong.equal("source_topic", &record.source_topic, case.verified_topic);
-    wrong.equal("attempts", &record.attempts.to_string(), "1");
+    let generation = deeds::generation(&record.dead_id).unwrap_or_default();
+    wrong.equal("attempts", &record.attempts.to_string(), &(generation + 1).to_string());
     if let Some(first) = first {
         let Position { partition, offset } = first.at;
-        wrong.equal("dead_id", &record.dead_id, &format!("{partition}-{offset}-0"));
+        wrong.equal("dead_id", &record.dead_id, &format!("{partition}-{offset}-{generation}"));
         wrong.equal("the original's place", &record.original.to_string(), &first.at.to_string());
         wrong.equal("weir-src", header(&record.headers, "weir-src").unwrap_or_default(), &first.at.to_string());
         wrong.equal("received_at_ms", &record.received_ms.to_string(), &first.appended_ms.to_string());

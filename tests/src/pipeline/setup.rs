@@ -32,6 +32,10 @@ pub struct Setup {
     pub wait: &'static str,
     /// More environment for every process: `WEIR__…` overrides.
     pub environment: Vec<(String, String)>,
+    /// The program that is the processor.
+    pub processor: &'static str,
+    /// More of `weir.toml`: whole sections.
+    pub sections: &'static str,
 }
 
 impl Setup {
@@ -48,6 +52,8 @@ impl Setup {
             session_timeout: "6s",
             wait: "30s",
             environment: Vec::new(),
+            processor: "weir-processor",
+            sections: "",
         })
     }
 
@@ -59,8 +65,9 @@ impl Setup {
              [kafka]\nbrokers = {brokers:?}\nwait = {wait:?}\n\n\
              [topics]\nprefix = {prefix:?}\npartitions = {partitions}\n\n\
              [ingest]\nlisten = \"127.0.0.1:{ingest_port}\"\nbody_limit = \"{}KiB\"\n\n\
-             [processor]\nsession_timeout = {session_timeout:?}\n\n",
+             [processor]\nsession_timeout = {session_timeout:?}\n\n{}",
             body_limit / 1024,
+            self.sections,
         );
         for source in Source::ALL {
             toml.push_str(&source.toml(&self.folder.join("secrets")));

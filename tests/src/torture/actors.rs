@@ -6,6 +6,7 @@
 mod brokers;
 mod disk;
 mod network;
+mod people;
 mod processes;
 
 use std::ops::Range;
@@ -16,6 +17,7 @@ use anyhow::Result;
 use rand::RngExt;
 use tokio::task::JoinSet;
 
+use crate::pipeline::Pipeline;
 use crate::seed::{Random, random};
 use crate::torture::fleet::Member;
 use crate::torture::journal::Journal;
@@ -43,6 +45,8 @@ pub struct Scene {
     pub ingests: Vec<Arc<Member>>,
     /// The disk of the last processor, where it could be made small.
     pub disk: Option<SmallDisk>,
+    /// Where people have their tools.
+    pub office: Arc<Pipeline>,
     /// What is written down.
     pub journal: Journal,
 }
@@ -62,11 +66,12 @@ pub async fn act(scene: &Arc<Scene>) -> Result<()> {
         let scene = Arc::clone(scene);
         actors.spawn(async move { processes::torment_processor(&scene, number).await });
     }
-    let (guest, doors, brokers, network) = (Arc::clone(scene), Arc::clone(scene), Arc::clone(scene), Arc::clone(scene));
+    let [guest, doors, brokers, network, people] = std::array::from_fn(|_| Arc::clone(scene));
     actors.spawn(async move { processes::come_and_go(&guest).await });
     actors.spawn(async move { processes::torment_ingests(&doors).await });
     actors.spawn(async move { brokers::torment(&brokers).await });
     actors.spawn(async move { network::torment(&network).await });
+    actors.spawn(async move { people::operate(&people).await });
     while let Some(ended) = actors.join_next().await {
         ended.map_err(anyhow::Error::from)??;
     }

@@ -24,11 +24,13 @@ pub enum Control {
     DoubleOne,
     /// Somebody removes the first clean record of a partition.
     LoseOne,
+    /// Somebody writes a dead letter a second time.
+    DoubleLetter,
 }
 
 impl Control {
     /// All of them.
-    pub const ALL: [Control; 2] = [Control::DoubleOne, Control::LoseOne];
+    pub const ALL: [Control; 3] = [Control::DoubleOne, Control::LoseOne, Control::DoubleLetter];
 
     /// The control of that name.
     pub fn find(name: &str) -> Option<Self> {
@@ -40,6 +42,7 @@ impl Control {
         match self {
             Control::DoubleOne => "double-one",
             Control::LoseOne => "lose-one",
+            Control::DoubleLetter => "double-letter",
         }
     }
 
@@ -48,23 +51,25 @@ impl Control {
         match self {
             Control::DoubleOne => "is doubled: it is in clean-events 2 times",
             Control::LoseOne => "is lost: it is not in clean-events",
+            Control::DoubleLetter => "is doubled: it is in dead-events 2 times",
         }
     }
 
     /// Does the harm, to the cluster itself.
     pub async fn strike(self, cluster: &Cluster, prefix: &str) -> Result<()> {
-        let (cluster, topic) = (cluster.clone(), format!("{prefix}clean-events"));
+        let name = if self == Control::DoubleLetter { "dead-events" } else { "clean-events" };
+        let (cluster, topic) = (cluster.clone(), format!("{prefix}{name}"));
         let (asked, name) = (cluster.clone(), topic.clone());
         let firsts = tokio::task::spawn_blocking(move || firsts(&asked, &name));
         let mut firsts = firsts.await.context("the control panicked")??.into_values();
         // Not the same record, or one control would undo the other.
         let victim = match self {
-            Control::DoubleOne => firsts.next(),
+            Control::DoubleOne | Control::DoubleLetter => firsts.next(),
             Control::LoseOne => firsts.next_back(),
         };
         let victim = victim.with_context(|| format!("{topic} is empty"))?;
         match self {
-            Control::DoubleOne => {
+            Control::DoubleOne | Control::DoubleLetter => {
                 let written = tokio::task::spawn_blocking(move || double(&cluster, &topic, &victim));
                 written.await.context("the control panicked")?
             }

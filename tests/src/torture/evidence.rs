@@ -35,6 +35,12 @@ pub struct Run {
     pub duplicates: u64,
     /// Events of which more copies came into `verified-events` than their providers can have sent.
     pub extra_copies: u64,
+    /// Failures of handlers after which an event was tried again.
+    #[serde(default)]
+    pub retries: u64,
+    /// Commands of people about dead letters.
+    #[serde(default)]
+    pub commands: u64,
     /// Where the full disk was: `tmpfs`, or `not run`.
     pub disk: String,
     /// How often each kind of fault was done.
@@ -116,14 +122,14 @@ fn faults(runs: &[Run]) -> String {
 fn table(runs: &[Run]) -> String {
     let mut out =
         "\n## Runs\n\n| Date | Commit | Seed | Minutes | Events | Requests | Made again | Clean | Stale | Dead | \
-                   Duplicates | Faults | Takeovers | Rest, s | Violations |\n\
-                   |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+                   Duplicates | Retries | Commands | Faults | Takeovers | Rest, s | Violations |\n\
+                   |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
             .to_owned();
     for run in runs {
         let [clean, stale, dead] = run.outputs.map(number);
         writeln!(
             out,
-            "| {} | `{}` | {} | {} | {} | {} | {} | {clean} | {stale} | {dead} | {} | {} | {} | {:.0} | {} |",
+            "| {} | `{}` | {} | {} | {} | {} | {} | {clean} | {stale} | {dead} | {} | {} | {} | {} | {} | {:.0} | {} |",
             run.date,
             run.commit,
             run.seed,
@@ -132,6 +138,8 @@ fn table(runs: &[Run]) -> String {
             number(run.sent),
             number(run.again),
             number(run.duplicates),
+            number(run.retries),
+            number(run.commands),
             number(run.faults.values().sum()),
             number(run.recoveries.get("partition taken over").copied().unwrap_or_default()),
             run.rest_s,

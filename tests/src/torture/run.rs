@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::task::{JoinHandle, JoinSet, block_in_place};
 
 use crate::cluster::Cluster;
+use crate::deeds::Deeds;
 use crate::ledger::Open;
 use crate::payloads::Payloads;
 use crate::pipeline::{Pipeline, Setup};
@@ -44,6 +45,10 @@ const STANDSTILL: Duration = Duration::from_secs(90);
 const METRICS_WITHIN: Duration = Duration::from_secs(30);
 /// How long between two looks at what has moved.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Handlers fail in every process anew, and short pauses bring more of them into one run.
+const RETRY: &str = "[retry]\ndelays = [\"300ms\", \"2s\"]\nattempts = 50\njitter = \"full\"\n\n";
+const DELAYS: [&str; 2] = ["300ms", "2s"];
+const ATTEMPTS: i64 = 50;
 /// What is worth counting in the logs of the processors.
 const RECOVERIES: [&str; 5] = [
     "partition taken over",
@@ -140,6 +145,8 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
         session_timeout: "6s",
         wait: "60s",
         environment: vec![("WEIR__TOPICS__REPLICATION".to_owned(), "3".to_owned())],
+        processor: "weir-flaky",
+        sections: RETRY,
     };
     let pipeline = Arc::new(Pipeline::configure(setup)?);
     let journal = Journal::open(&folder.join("journal"))?;
@@ -175,7 +182,9 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
         body_limit: BODY_LIMIT,
         plan,
     };
-    let scene = Scene { seed, end: start + time, nodes, weather, processors, guest, ingests, disk, journal };
+    let end = start + time;
+    let office = Arc::clone(&pipeline);
+    let scene = Scene { seed, end, nodes, weather, processors, guest, ingests, disk, office, journal };
     let (scene, stage) = (Arc::new(scene), Arc::new(stage));
     Ok(Site { options, pipeline, scene, cluster, stage, witness, _proxies: proxies })
 }
@@ -186,30 +195,55 @@ impl Site {
         processors.iter().chain(ingests).chain(std::iter::once(guest)).cloned().collect()
     }
 
-    /// Waits until every delivery is answered and every record committed, as long as anything moves. Whether it
-    /// came to rest.
+    /// Waits until every delivery is answered, every record committed, no event waits and every command is answered,
+    /// as long as anything moves. Whether it came to rest.
     async fn rest(&self, journal: &Journal, playing: JoinHandle<()>) -> Result<bool> {
         let (group, topic) = (self.pipeline.group(), self.pipeline.topic("verified-events"));
         let mut moved = Instant::now();
-        let mut last = (0, None);
+        let mut last = (0, None, None);
         loop {
             let lag = block_in_place(|| self.cluster.lag(&group, &topic)).ok();
+            let mut left = None;
             if playing.is_finished() && lag == Some(0) {
-                playing.await.context("a provider panicked")?;
-                return Ok(true);
+                left = self.left().await.ok();
+                if left == Some((0, 0)) {
+                    playing.await.context("a provider panicked")?;
+                    return Ok(true);
+                }
             }
-            let now = (self.stage.ledger.answered(), lag);
+            let now = (self.stage.ledger.answered(), lag, left);
             if now != last {
                 (last, moved) = (now, Instant::now());
             }
             if moved.elapsed() > STANDSTILL {
                 let of = self.stage.plan.deliveries.len();
-                journal
-                    .violation(&format!("nothing moved for {STANDSTILL:?}: {} of {of} answered, lag {lag:?}", now.0));
+                let text = format!("{} of {of} answered, lag {lag:?}, events and commands that wait: {left:?}", now.0);
+                journal.violation(&format!("nothing moved for {STANDSTILL:?}: {text}"));
                 return Ok(false);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// How many events wait, and how many commands have no answer.
+    async fn left(&self) -> Result<(u64, usize)> {
+        let metrics = self.metrics().await?;
+        let waiting = ["weir_processor_parked", "weir_processor_retrying"].map(|gauge| metrics.sum(gauge, &[]));
+        Ok((waiting.iter().sum(), self.deeds()?.open()))
+    }
+
+    fn deeds(&self) -> Result<Deeds> {
+        block_in_place(|| Deeds::read(&self.cluster, "", &DELAYS, ATTEMPTS))
+    }
+
+    /// The metrics of all processors that should run.
+    async fn metrics(&self) -> Result<Metrics> {
+        let mut metrics = Metrics::default();
+        for member in &self.scene.processors {
+            let page = member.metrics().await.with_context(|| member.name.clone())?;
+            metrics = metrics.and(page);
+        }
+        Ok(metrics)
     }
 
     /// What is known before anything is judged.
@@ -235,6 +269,8 @@ impl Site {
             outputs: [0; 3],
             duplicates: 0,
             extra_copies: 0,
+            retries: 0,
+            commands: 0,
             disk: if self.scene.disk.is_some() { "tmpfs" } else { "not run" }.to_owned(),
             faults: journal.faults(),
             recoveries,
@@ -249,8 +285,16 @@ impl Site {
         let ledger = self.stage.ledger.close();
         run.again = ledger.entries.iter().map(|entry| u64::from(entry.unknown())).sum();
         let stage = Arc::clone(&self.stage);
-        let remains =
-            Remains { plan: &stage.plan, ledger: &ledger, cluster: &self.cluster, prefix: "", partitions: PARTITIONS };
+        let deeds = self.deeds()?;
+        (run.retries, run.commands) = (deeds.retries, deeds.commands.len() as u64);
+        let remains = Remains {
+            plan: &stage.plan,
+            ledger: &ledger,
+            cluster: &self.cluster,
+            prefix: "",
+            partitions: PARTITIONS,
+            deeds: &deeds,
+        };
         if let Some(control) = self.options.control {
             control.strike(remains.cluster, remains.prefix).await?;
         }
@@ -281,10 +325,7 @@ impl Site {
     /// The processors' books against what must stand in them.
     async fn books(&self, tallies: &Tallies) -> Vec<String> {
         let waited = wait_until("books", METRICS_WITHIN, || async {
-            let mut metrics = Metrics::default();
-            for member in &self.scene.processors {
-                metrics = metrics.and(member.metrics().await.map_err(|error| format!("{}: {error:#}", member.name))?);
-            }
+            let metrics = self.metrics().await.map_err(|error| format!("{error:#}"))?;
             let differences = tallies.compare_processor(&metrics);
             if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
         });

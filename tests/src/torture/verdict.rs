@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::check::{self, Case, Fates, Finding, Trouble};
 use crate::cluster::Cluster;
+use crate::deeds::Deeds;
 use crate::ledger::Ledger;
 use crate::logs;
 use crate::observed::Observed;
@@ -28,6 +29,8 @@ pub struct Remains<'a> {
     pub prefix: &'a str,
     /// N.
     pub partitions: i32,
+    /// What handlers and people did besides.
+    pub deeds: &'a Deeds,
 }
 
 /// What one reader read, and what is to be said about it.
@@ -57,6 +60,7 @@ pub fn places(remains: &Remains<'_>) -> Result<Places> {
         observed: &observed,
         partitions: remains.partitions,
         verified_topic: &verified_topic,
+        deeds: remains.deeds,
     };
     let fates = Fates::new(&case);
     let is_copy = |found: &Finding| found.trouble == Trouble::Doubled && found.text.contains(" is in verified-events ");
