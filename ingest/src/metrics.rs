@@ -42,7 +42,7 @@ pub fn describe() {
     describe_gauge!(CONNECTIONS, "open connections");
     describe_gauge!(KAFKA_UP, "1 while Kafka takes records, else 0");
     describe_gauge!(SKEW, "the broker's clock minus ours, beyond what the delivery itself explains");
-    describe_counter!(REPLACED, "producers that broke and were replaced");
+    describe_counter!(REPLACED, "producers that broke or gave a record up, and were replaced");
     describe_counter!(RELOADS, "reloads of the sources, by result");
     describe_gauge!(RELOAD_FAILED, "1 while the configuration file cannot be used and the old one is kept");
     // Those that an alert may wait for exist from the start.

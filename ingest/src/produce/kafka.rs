@@ -93,6 +93,8 @@ impl KafkaLog {
             if let Some((code, reason)) = self.producer.load().client().fatal_error() {
                 tracing::error!(%code, reason, "the producer broke");
                 self.replace().await;
+            } else if self.is_suspect() {
+                self.replace().await;
             }
             let is_answering = self.ask().await;
             self.shared.is_answering.store(is_answering, Ordering::Relaxed);
@@ -143,7 +145,7 @@ impl KafkaLog {
         match build(&self.config, &self.shared) {
             Ok(producer) => {
                 let old = self.producer.swap(Arc::new(producer));
-                tracing::warn!("the producer broke and was replaced");
+                tracing::warn!("the producer was replaced: it broke, or gave a record up");
                 metrics::producer_replaced();
                 // Ending it fails what it still holds, and waits for its thread.
                 tokio::task::spawn_blocking(move || drop(old)).await.unwrap_or_default();
@@ -152,6 +154,10 @@ impl KafkaLog {
                 tracing::error!(%error, "the producer cannot be replaced yet");
             }
         }
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.producer.load().client().context().is_suspect()
     }
 
     /// Waits until everything handed over is delivered or given up.
@@ -169,6 +175,9 @@ impl KafkaLog {
 impl Log for KafkaLog {
     async fn append(&self, record: Record) -> Result<Ack, AppendError> {
         let room = self.bounds.take(record.key.len() + record.value.len()).ok_or(AppendError::Full)?;
+        if self.is_suspect() {
+            return Err(AppendError::Unavailable);
+        }
         let pass = self.shared.health.admit(now_ms()).ok_or(AppendError::Unavailable)?;
         let (answer, delivered) = oneshot::channel();
         let flight = Box::new(Flight { pass, sent_ms: now_ms(), room, answer });
@@ -190,7 +199,7 @@ impl Log for KafkaLog {
 }
 
 fn build(config: &ClientConfig, shared: &Arc<Shared>) -> Result<ThreadedProducer<Reports>, KafkaError> {
-    ThreadedProducer::from_config_and_context(config, Reports { shared: Arc::clone(shared) })
+    ThreadedProducer::from_config_and_context(config, Reports::new(shared))
 }
 
 fn producer_config(kafka: &config::Kafka, record_bytes: u64) -> ClientConfig {

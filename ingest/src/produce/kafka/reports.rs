@@ -29,10 +29,16 @@ pub(super) struct Shared {
     pub(super) broken: Notify,
 }
 
-/// The client's context.
+/// The context of one producer.
 #[derive(Debug)]
 pub struct Reports {
     pub(super) shared: Arc<Shared>,
+    /// A record of this producer was given up, so that none of its later reports can be believed.
+    ///
+    /// What was given up leaves a hole in the sequence, and the client gives the records behind it new numbers. A broker
+    /// that was only slow may know these numbers already, take other records for copies, and confirm what it never
+    /// wrote: <https://github.com/confluentinc/librdkafka/issues/4134>.
+    is_suspect: AtomicBool,
 }
 
 /// What travels with a record through the client and comes back with its report.
@@ -52,13 +58,14 @@ impl ProducerContext for Reports {
         let (report, outcome) = match result {
             Ok(message) => {
                 self.note_clock(message.timestamp(), sent_ms, now_ms);
-                (Report::Heard, Ok(Ack { partition: message.partition(), offset: message.offset() }))
+                let ack = Ack { partition: message.partition(), offset: message.offset() };
+                (Report::Heard, self.believed(Ok(ack)))
             }
             Err((error, message)) => {
                 tracing::debug!(%error, partition = message.partition(), "a record was not delivered");
                 let code = error.rdkafka_error_code();
                 let report = if code.is_some_and(is_from_broker) { Report::Heard } else { Report::Silent };
-                (report, Err(AppendError::Unavailable))
+                (report, self.believed(Err(AppendError::Unavailable)))
             }
         };
         self.shared.health.report(pass, report, now_ms);
@@ -70,6 +77,24 @@ impl ProducerContext for Reports {
 }
 
 impl Reports {
+    /// Of a producer that has done nothing yet.
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), is_suspect: AtomicBool::new(false) }
+    }
+
+    /// Whether this producer must be replaced.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.is_suspect.load(Ordering::Relaxed)
+    }
+
+    /// A report as far as it can be believed. A record that is in the topic all the same is the provider's copy then.
+    pub(super) fn believed(&self, reported: Result<Ack, AppendError>) -> Result<Ack, AppendError> {
+        if reported.is_err() && !self.is_suspect.swap(true, Ordering::Relaxed) {
+            self.shared.broken.notify_one();
+        }
+        if self.is_suspect() { Err(AppendError::Unavailable) } else { reported }
+    }
+
     /// The broker appended the record between its sending and now: outside of that, the clocks differ.
     pub(super) fn note_clock(&self, appended: Timestamp, sent_ms: i64, now_ms: i64) {
         let Timestamp::LogAppendTime(appended) = appended else { return };

@@ -77,7 +77,7 @@ fn local_errors_are_told_from_a_brokers() {
 #[test]
 fn only_what_the_delivery_does_not_explain_is_a_difference_of_clocks() {
     let shared = Arc::new(Shared::default());
-    let reports = Reports { shared: Arc::clone(&shared) };
+    let reports = Reports::new(&shared);
     for (appended, expected) in [(1_500, 0), (1_000, 0), (2_000, 0), (900, -100), (2_300, 300)] {
         reports.note_clock(Timestamp::LogAppendTime(appended), 1_000, 2_000);
         assert_eq!(shared.skew_ms.load(Ordering::Relaxed), expected);
@@ -89,7 +89,7 @@ fn only_what_the_delivery_does_not_explain_is_a_difference_of_clocks() {
 #[tokio::test]
 async fn an_error_under_whatever_code_has_the_producer_looked_at_but_a_lost_connection_does_not() {
     let is_noticed = async |code: RDKafkaErrorCode| {
-        let reports = reports::Reports { shared: Arc::default() };
+        let reports = reports::Reports::new(&Arc::default());
         rdkafka::ClientContext::error(&reports, KafkaError::Global(code), "told by a test");
         tokio::time::timeout(Duration::ZERO, reports.shared.broken.notified()).await.is_ok()
     };
@@ -97,4 +97,31 @@ async fn an_error_under_whatever_code_has_the_producer_looked_at_but_a_lost_conn
     assert!(is_noticed(RDKafkaErrorCode::OutOfOrderSequenceNumber).await);
     assert!(is_noticed(RDKafkaErrorCode::InvalidProducerEpoch).await);
     assert!(!is_noticed(RDKafkaErrorCode::BrokerTransportFailure).await);
+}
+
+#[test]
+fn nothing_that_a_producer_reports_after_it_gave_a_record_up_is_believed() {
+    let shared = Arc::new(Shared::default());
+    let reports = Reports::new(&shared);
+    let ack = Ok(Ack { partition: 1, offset: 7 });
+    assert_eq!((reports.believed(ack), reports.is_suspect()), (ack, false));
+    assert_eq!(reports.believed(Err(AppendError::Unavailable)), Err(AppendError::Unavailable));
+    assert_eq!((reports.believed(ack), reports.is_suspect()), (Err(AppendError::Unavailable), true));
+    assert_eq!(Reports::new(&shared).believed(ack), ack, "its successor knows nothing of it");
+}
+
+#[tokio::test]
+async fn a_producer_that_gave_a_record_up_is_replaced() {
+    let log = Arc::new(absent());
+    let first = Arc::as_ptr(&log.producer.load_full());
+    let supervised = tokio::spawn(Arc::clone(&log).supervise());
+    let broken = log.producer.load_full().client().context().believed(Err(AppendError::Unavailable));
+    assert_eq!(broken, Err(AppendError::Unavailable));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Arc::as_ptr(&log.producer.load_full()) == first {
+        assert!(Instant::now() < deadline, "it is still there");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!log.is_suspect());
+    supervised.abort();
 }
