@@ -111,11 +111,12 @@ impl Waiting {
         self.busy.contains(&spot)
     }
 
-    /// Who of a resource may have its turn next.
+    /// Who of a resource may have its turn because the one before it is through. Where order is given up, nobody has
+    /// waited for that one.
     pub fn next_of(&self, resource: ResourceHash, by_ms: i64) -> Option<Spot> {
-        let mut next = self.eligible(resource);
-        let next = next.find(|(due, src, _)| *due <= by_ms && !self.is_busy((resource, *src)));
-        next.map(|(_, src, resource)| (resource, src))
+        let head = self.queues.get(&resource).filter(|_| !self.is_overtaking)?.items.front()?;
+        let spot = (resource, head.src);
+        (head.due_ms() <= by_ms && !self.is_busy(spot)).then_some(spot)
     }
 
     /// The slot of a resource that waits.
@@ -137,7 +138,8 @@ impl Waiting {
     }
 
     fn put(&mut self, change: &WaitChange, waits: &Waits) {
-        self.unlist(change.resource);
+        let spot = (change.resource, change.src);
+        self.unlist(spot);
         let source = match self.sources.get(waits.source.as_str()) {
             Some(source) => Arc::clone(source),
             None => {
@@ -163,12 +165,12 @@ impl Waiting {
                 self.len += 1;
             }
         }
-        self.busy.remove(&(change.resource, change.src));
-        self.list(change.resource);
+        self.busy.remove(&spot);
+        self.list(spot);
     }
 
     fn remove(&mut self, (resource, src): Spot) {
-        self.unlist(resource);
+        self.unlist((resource, src));
         self.busy.remove(&(resource, src));
         let Some(queue) = self.queues.get_mut(&resource) else { return };
         if let Ok(at) = queue.items.binary_search_by_key(&src, |item| item.src) {
@@ -178,30 +180,26 @@ impl Waiting {
         if queue.items.is_empty() {
             self.queues.remove(&resource);
         } else {
-            self.list(resource);
+            self.list((resource, src));
         }
     }
 
-    /// Those of a resource that may have their turn: the head, or everybody.
-    fn eligible(&self, resource: ResourceHash) -> impl Iterator<Item = (i64, i64, ResourceHash)> + '_ {
-        let most = if self.is_overtaking { usize::MAX } else { 1 };
-        let items = self.queues.get(&resource).into_iter().flat_map(move |queue| queue.items.iter().take(most));
-        items.map(move |item| (item.due_ms(), item.src, resource))
+    /// Whose turn a change of this one touches: the head of its resource, or itself where order is given up.
+    fn eligible(&self, spot: Spot) -> Option<(i64, i64, ResourceHash)> {
+        let item =
+            if self.is_overtaking { self.get(spot) } else { self.queues.get(&spot.0).and_then(|q| q.items.front()) };
+        item.map(|item| (item.due_ms(), item.src, spot.0))
     }
 
-    fn unlist(&mut self, resource: ResourceHash) {
-        let listed: Vec<_> = self.eligible(resource).collect();
-        for spot in listed {
-            self.due.remove(&spot);
+    fn unlist(&mut self, spot: Spot) {
+        if let Some(listed) = self.eligible(spot) {
+            self.due.remove(&listed);
         }
     }
 
-    fn list(&mut self, resource: ResourceHash) {
-        let listed: Vec<_> = self.eligible(resource).collect();
-        for (due, src, resource) in listed {
-            if !self.busy.contains(&(resource, src)) {
-                self.due.insert((due, src, resource));
-            }
+    fn list(&mut self, spot: Spot) {
+        if let Some(listed) = self.eligible(spot).filter(|(_, src, resource)| !self.busy.contains(&(*resource, *src))) {
+            self.due.insert(listed);
         }
     }
 
@@ -226,13 +224,13 @@ impl Waiting {
 
     /// Its turn is under way, or is over.
     pub fn set_busy(&mut self, spot: Spot, is_busy: bool) {
-        self.unlist(spot.0);
+        self.unlist(spot);
         if is_busy {
             self.busy.insert(spot);
         } else {
             self.busy.remove(&spot);
         }
-        self.list(spot.0);
+        self.list(spot);
     }
 
     /// Everything, as changes that bring it about.
@@ -301,6 +299,13 @@ mod tests {
         waiting.apply(&change(1, 11, Some(100)));
         assert!(!waiting.holds_back([1; 12]));
         assert_eq!(due(&waiting, 500), [11, 10]);
+        waiting.set_busy(([1; 12], 11), true);
+        assert_eq!(due(&waiting, 500), [10]);
+        waiting.apply(&change(1, 10, Some(700)));
+        assert_eq!((due(&waiting, 500).len(), due(&waiting, 700)), (0, vec![10]));
+        waiting.apply(&gone(1, 10));
+        waiting.set_busy(([1; 12], 11), false);
+        assert_eq!(due(&waiting, 700), [11]);
     }
 
     #[test]
