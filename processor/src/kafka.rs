@@ -1,5 +1,6 @@
 //! The real log: group, reader and transactions of one worker behind the [`Log`] trait.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::commit::{OutTopics, Transactions};
 use crate::consume::Group;
 use crate::emit::{Out, Record};
 use crate::errands::{Ear, Fetcher, Sources};
-use crate::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scanned, Stored, Want};
+use crate::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scan, Scanned, Stored, Want};
 use crate::reader::Reader;
 
 /// What a worker's clients are made from.
@@ -79,6 +80,30 @@ impl KafkaLog {
     fn topic(&self, out: Out) -> String {
         self.transactions.topics().name(out).to_owned()
     }
+
+    fn all_ends(&self, wanted: &[(String, i32)]) -> Result<Vec<Ends>, Fault> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.reader.ends(wanted).map_err(|error| unsure("ask where partitions end", &error))
+    }
+
+    fn one_end(&self, topic: String, partition: i32) -> Result<Ends, Fault> {
+        let answer = self.all_ends(&[(topic, partition)])?;
+        answer.first().copied().ok_or_else(|| unsure("ask where partitions end", &KafkaError::Canceled))
+    }
+
+    fn read_back(
+        &mut self,
+        out: Out,
+        from: &[(i32, i64)],
+        budget_ms: u64,
+        each: &mut dyn FnMut(i32, Found<'_>) -> Scan,
+    ) -> Result<BTreeMap<i32, Scanned>, Fault> {
+        let topic = self.topic(out);
+        let scanned = self.reader.scan(&topic, from, Duration::from_millis(budget_ms), each);
+        scanned.map_err(|error| unsure("read back", &error))
+    }
 }
 
 impl Log for KafkaLog {
@@ -87,10 +112,7 @@ impl Log for KafkaLog {
     }
 
     fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault> {
-        self.reader
-            .rest()
-            .and_then(|()| self.group.run(partition, next))
-            .map_err(|error| unsure("let records flow", &error))
+        self.group.run(partition, next).map_err(|error| unsure("let records flow", &error))
     }
 
     fn pause(&mut self, partition: i32) -> Result<(), Fault> {
@@ -125,12 +147,21 @@ impl Log for KafkaLog {
     }
 
     fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault> {
-        self.reader.ends(&self.input, partition).map_err(|error| unsure("ask where a partition ends", &error))
+        self.one_end(self.input.clone(), partition)
+    }
+
+    fn input_ends_of(&mut self, partitions: &[i32]) -> Result<BTreeMap<i32, Ends>, Fault> {
+        let wanted: Vec<_> = partitions.iter().map(|partition| (self.input.clone(), *partition)).collect();
+        Ok(partitions.iter().copied().zip(self.all_ends(&wanted)?).collect())
     }
 
     fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault> {
-        let topic = self.topic(out);
-        self.reader.ends(&topic, partition).map_err(|error| unsure("ask where a partition ends", &error))
+        self.one_end(self.topic(out), partition)
+    }
+
+    fn ends_of(&mut self, wanted: &[(Out, i32)]) -> Result<BTreeMap<(Out, i32), Ends>, Fault> {
+        let named: Vec<_> = wanted.iter().map(|(out, partition)| (self.topic(*out), *partition)).collect();
+        Ok(wanted.iter().copied().zip(self.all_ends(&named)?).collect())
     }
 
     fn scan(
@@ -141,10 +172,24 @@ impl Log for KafkaLog {
         budget_ms: u64,
         each: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> Result<Scanned, Fault> {
-        let topic = self.topic(out);
-        self.reader
-            .scan(&topic, partition, from, Duration::from_millis(budget_ms), each)
-            .map_err(|error| unsure("read back", &error))
+        let scanned = self.read_back(out, &[(partition, from)], budget_ms, &mut |_, found| {
+            if each(found).is_break() { Scan::Stop } else { Scan::On }
+        })?;
+        Ok(scanned.into_values().next().unwrap_or(Scanned { next: from, is_end: false }))
+    }
+
+    fn scan_all(
+        &mut self,
+        out: Out,
+        from: &[(i32, i64)],
+        budget_ms: u64,
+        each: &mut dyn FnMut(i32, Found<'_>) -> Scan,
+    ) -> Result<(), Fault> {
+        self.read_back(out, from, budget_ms, each).map(drop)
+    }
+
+    fn rest(&mut self) -> Result<(), Fault> {
+        self.reader.rest().map_err(|error| unsure("stop reading back", &error))
     }
 
     fn recycle(&mut self) -> Result<(), Fault> {

@@ -46,15 +46,10 @@ pub enum Event {
         /// Whether the producer may be used again.
         is_clean: bool,
     },
-    /// A slice of restore is done.
-    RestoreSlice {
-        /// Whose state.
-        partition: i32,
-        /// What came of it.
-        progress: Progress,
-    },
-    /// Effects of torn transactions are known and records may flow.
-    Started(i32),
+    /// A slice of restore is done, and what came of it for each partition.
+    RestoreSlice(Vec<(i32, Progress)>),
+    /// Effects of torn transactions are known and records of these partitions may flow. Those not named failed.
+    Started(Vec<i32>),
     /// The transaction is open.
     Begun,
     /// Every record is with Kafka. `held`: partitions that stopped at a record they can't decide now.
@@ -97,6 +92,8 @@ pub enum Progress {
     Distrusted,
     /// The changelog can't rebuild it.
     Lost,
+    /// It can't be done now: the partition is taken over anew.
+    Failed,
 }
 
 /// What to do next.
@@ -113,10 +110,10 @@ pub enum Action {
     ReadPositions(Vec<i32>),
     /// Write BARRIERs and commit the offsets again, in one transaction.
     Fence(Vec<i32>),
-    /// Restore a slice of the state.
-    Restore(i32),
+    /// Restore a slice of the states.
+    Restore(Vec<i32>),
     /// Look for effects of torn transactions, then let records flow.
-    Start(i32),
+    Start(Vec<i32>),
     /// Commit that the next record of a partition is about to be handled, and nothing else.
     Mark(i32),
     /// Open a transaction.
@@ -256,8 +253,15 @@ impl Lifecycle {
                 self.note_commit(is_clean);
                 self.set(&parts, Stage::Fenced);
             }
-            Event::RestoreSlice { partition, progress } => self.restored(partition, progress),
-            Event::Started(partition) => self.set(&[partition], Stage::Running),
+            Event::RestoreSlice(all) => {
+                self.restored_last = true;
+                all.into_iter().for_each(|(partition, progress)| self.restored(partition, progress));
+            }
+            Event::Started(started) => {
+                self.set(&started, Stage::Running);
+                let failed: Vec<i32> = parts.into_iter().filter(|partition| !started.contains(partition)).collect();
+                self.take_anew(failed);
+            }
             Event::Begun => return Some(Action::Produce(parts)),
             Event::Produced { held } => {
                 self.set(&held, Stage::Held);
@@ -301,15 +305,22 @@ impl Lifecycle {
     }
 
     fn restored(&mut self, partition: i32, progress: Progress) {
-        self.restored_last = true;
         match progress {
             Progress::More | Progress::Distrusted => {}
             Progress::Done => self.set(&[partition], Stage::Restored),
+            Progress::Failed => self.take_anew(vec![partition]),
             Progress::Lost => {
                 self.set(&[partition], Stage::Halted);
                 self.forget.push(partition);
             }
         }
+    }
+
+    /// Forgets partitions, looks whether they are still ours, and begins again with them.
+    fn take_anew(&mut self, partitions: Vec<i32>) {
+        self.must_poll |= !partitions.is_empty();
+        self.set(&partitions, Stage::Assigned);
+        self.forget.extend(partitions);
     }
 
     fn note_commit(&mut self, is_clean: bool) {
@@ -327,10 +338,7 @@ impl Lifecycle {
             Action::ReadPositions(parts) | Action::Resume(parts) | Action::Forget(parts) => {
                 self.set(&parts, Stage::Assigned);
             }
-            Action::Restore(partition) | Action::Start(partition) => {
-                self.set(&[partition], Stage::Assigned);
-                self.forget.push(partition);
-            }
+            Action::Restore(parts) | Action::Start(parts) | Action::Apply(parts) => self.take_anew(parts),
             // Whatever was in the transaction, the log knows and we don't.
             Action::Fence(parts)
             | Action::Begin(parts)
@@ -338,17 +346,11 @@ impl Lifecycle {
             | Action::SendOffsets(parts)
             | Action::Commit(parts) => {
                 self.producer = Producer::Tainted;
-                self.set(&parts, Stage::Assigned);
-                self.forget.extend(parts);
+                self.take_anew(parts);
             }
             Action::Mark(partition) => {
                 self.producer = Producer::Tainted;
-                self.set(&[partition], Stage::Assigned);
-                self.forget.push(partition);
-            }
-            Action::Apply(parts) => {
-                self.set(&parts, Stage::Assigned);
-                self.forget.extend(parts);
+                self.take_anew(vec![partition]);
             }
             Action::Exit(_) => {}
         }
@@ -391,13 +393,12 @@ impl Lifecycle {
         if !known.is_empty() {
             return Some(Action::Fence(known));
         }
-        if let Some(partition) = self.at(Stage::Restored).first() {
-            return Some(Action::Start(*partition));
+        let restored = self.at(Stage::Restored);
+        if !restored.is_empty() {
+            return Some(Action::Start(restored));
         }
-        if self.restored_last {
-            return None;
-        }
-        self.at(Stage::Fenced).first().map(|partition| Action::Restore(*partition))
+        let fenced = self.at(Stage::Fenced);
+        (!self.restored_last && !fenced.is_empty()).then_some(Action::Restore(fenced))
     }
 
     fn collect(&mut self) -> Action {
@@ -419,9 +420,11 @@ impl Lifecycle {
             | Action::SendOffsets(parts)
             | Action::Commit(parts)
             | Action::Apply(parts)
+            | Action::Restore(parts)
+            | Action::Start(parts)
             | Action::Resume(parts)
             | Action::Forget(parts) => parts.clone(),
-            Action::Restore(partition) | Action::Start(partition) | Action::Mark(partition) => vec![*partition],
+            Action::Mark(partition) => vec![*partition],
             Action::Recycle | Action::Collect { .. } | Action::Exit(_) => Vec::new(),
         }
     }

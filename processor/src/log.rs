@@ -3,6 +3,7 @@
 //!
 //! Calls come in the order the life cycle dictates. None of them decides anything.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::batch::Batch;
@@ -90,6 +91,17 @@ pub struct Found<'a> {
     pub generation: u64,
 }
 
+/// Whether a scan of several partitions goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scan {
+    /// It does.
+    On,
+    /// Not with this partition.
+    Enough,
+    /// Not at all.
+    Stop,
+}
+
 /// How far a scan came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scanned {
@@ -150,7 +162,7 @@ pub enum Heard {
 }
 
 /// Offsets the open transaction's records got.
-pub type Acks = std::collections::BTreeMap<(Out, i32), i64>;
+pub type Acks = BTreeMap<(Out, i32), i64>;
 
 /// Kafka, as a worker sees it.
 pub trait Log {
@@ -177,8 +189,16 @@ pub trait Log {
     fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault>;
     /// Where `verified-events` begins and ends.
     fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault>;
+    /// The same of several partitions, at once where that can be.
+    fn input_ends_of(&mut self, partitions: &[i32]) -> Result<BTreeMap<i32, Ends>, Fault> {
+        partitions.iter().map(|partition| Ok((*partition, self.input_ends(*partition)?))).collect()
+    }
     /// Where an output partition begins and ends.
     fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault>;
+    /// The same of several partitions, at once where that can be.
+    fn ends_of(&mut self, wanted: &[(Out, i32)]) -> Result<BTreeMap<(Out, i32), Ends>, Fault> {
+        wanted.iter().map(|(out, partition)| Ok(((*out, *partition), self.ends(*out, *partition)?))).collect()
+    }
     /// Reads committed records from `from` on, until `each` breaks, the decided end, or some milliseconds passed.
     fn scan(
         &mut self,
@@ -188,6 +208,36 @@ pub trait Log {
         budget_ms: u64,
         each: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> Result<Scanned, Fault>;
+    /// Reads committed records of several partitions of an output, at once where that can be: from these offsets on,
+    /// until `each` has enough, the decided ends, or some milliseconds passed.
+    fn scan_all(
+        &mut self,
+        out: Out,
+        from: &[(i32, i64)],
+        budget_ms: u64,
+        each: &mut dyn FnMut(i32, Found<'_>) -> Scan,
+    ) -> Result<(), Fault> {
+        for (partition, next) in from {
+            let mut is_over = false;
+            self.scan(out, *partition, *next, budget_ms, &mut |found| match each(*partition, found) {
+                Scan::On => ControlFlow::Continue(()),
+                Scan::Enough => ControlFlow::Break(()),
+                Scan::Stop => {
+                    is_over = true;
+                    ControlFlow::Break(())
+                }
+            })?;
+            if is_over {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is read back for a while.
+    fn rest(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Makes a fresh producer, which fences the one before and decides what it left open.
     fn recycle(&mut self) -> Result<(), Fault>;

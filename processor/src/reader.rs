@@ -3,7 +3,7 @@
 //! Two clients of no group: one sees committed records only and answers with what is decided, the other sees where
 //! a log really ends. Neither ever commits.
 
-use std::ops::ControlFlow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -15,7 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use schemas::headers;
 use std::time::Instant;
 
-use crate::log::{Ends, Found, Scanned, Stored};
+use crate::log::{Ends, Found, Scan, Scanned, Stored};
 
 const ANSWER: Duration = Duration::from_secs(10);
 /// Committed offsets wait for a pending transaction, which its coordinator ends within the transaction timeout.
@@ -43,14 +43,14 @@ pub(crate) fn told(error: &KafkaError, reason: &str) {
 pub(crate) struct Reader {
     committed: BaseConsumer<Quiet>,
     raw: BaseConsumer<Quiet>,
-    at: Option<(String, i32, i64)>,
+    at: Standing,
 }
 
 impl Reader {
     /// Connects both clients. `committed` must be configured to read committed records and to report ends.
     pub(crate) fn connect(committed: &ClientConfig, raw: &ClientConfig) -> KafkaResult<Self> {
         let connect = |config: &ClientConfig| BaseConsumer::from_config_and_context(config, Quiet);
-        Ok(Self { committed: connect(committed)?, raw: connect(raw)?, at: None })
+        Ok(Self { committed: connect(committed)?, raw: connect(raw)?, at: Standing::default() })
     }
 
     /// Committed offsets with their metadata, once decided.
@@ -71,11 +71,13 @@ impl Reader {
         Ok(positions)
     }
 
-    /// Where a partition begins and ends.
-    pub(crate) fn ends(&self, topic: &str, partition: i32) -> KafkaResult<Ends> {
-        let (start, high) = self.raw.fetch_watermarks(topic, partition, ANSWER)?;
-        let (_, stable) = self.committed.fetch_watermarks(topic, partition, ANSWER)?;
-        Ok(Ends { start, stable, high })
+    /// Where partitions begin and end. What was the end is asked before what is decided.
+    pub(crate) fn ends(&self, wanted: &[(String, i32)]) -> KafkaResult<Vec<Ends>> {
+        let starts = offsets(&self.raw, wanted, Offset::Beginning)?;
+        let highs = offsets(&self.raw, wanted, Offset::End)?;
+        let stables = offsets(&self.committed, wanted, Offset::End)?;
+        let all = starts.into_iter().zip(highs).zip(stables);
+        Ok(all.map(|((start, high), stable)| Ends { start, stable, high }).collect())
     }
 
     /// How many partitions a topic has.
@@ -85,68 +87,126 @@ impl Reader {
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 
-    /// Reads committed records on from `from`.
+    /// Reads committed records on from these offsets. How far it came with each partition.
     pub(crate) fn scan(
         &mut self,
         topic: &str,
-        partition: i32,
-        from: i64,
+        from: &[(i32, i64)],
         budget: Duration,
-        each: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
-    ) -> KafkaResult<Scanned> {
-        self.stand_at(topic, partition, from)?;
+        each: &mut dyn FnMut(i32, Found<'_>) -> Scan,
+    ) -> KafkaResult<BTreeMap<i32, Scanned>> {
+        self.stand_at(topic, from)?;
         let began = Instant::now();
-        let mut next = from;
-        let mut is_end = false;
+        let start = |(partition, next): &(i32, i64)| (*partition, Scanned { next: *next, is_end: false });
+        let mut scanned: BTreeMap<i32, Scanned> = from.iter().map(start).collect();
+        let mut open: BTreeSet<i32> = scanned.keys().copied().collect();
         loop {
             // One more look after the budget costs nothing and guarantees progress.
             let left = budget.saturating_sub(began.elapsed());
             match self.committed.poll(left) {
                 Some(Ok(message)) => {
-                    next = message.offset() + 1;
-                    if each(found(&message)).is_break() {
-                        break;
+                    let partition = message.partition();
+                    let Some(so_far) = scanned.get_mut(&partition).filter(|_| self.at.has(partition)) else { continue };
+                    *so_far = Scanned { next: message.offset() + 1, is_end: false };
+                    self.at.next.insert(partition, so_far.next);
+                    match each(partition, found(&message)) {
+                        Scan::On => {}
+                        Scan::Enough => {
+                            open.remove(&partition);
+                            self.at.leave(partition, &self.committed)?;
+                        }
+                        Scan::Stop => break,
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    is_end = true;
-                    break;
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if let Some(so_far) = scanned.get_mut(&partition) {
+                        so_far.is_end = true;
+                    }
+                    open.remove(&partition);
                 }
                 Some(Err(error)) if is_outage(&error) => {}
                 Some(Err(error)) => {
-                    self.at = None;
+                    self.at = Standing::default();
                     return Err(error);
                 }
                 None if left.is_zero() => break,
                 None => {}
             }
-            if left.is_zero() {
+            if left.is_zero() || open.is_empty() {
                 break;
             }
         }
-        self.at = Some((topic.to_owned(), partition, next));
-        if is_end {
+        if open.is_empty() {
             self.rest()?;
         }
-        Ok(Scanned { next, is_end })
+        Ok(scanned)
     }
 
     /// Nobody reads on: a partition that stays assigned would be fetched for ever.
     pub(crate) fn rest(&mut self) -> KafkaResult<()> {
-        match self.at.take() {
-            Some(_) => self.committed.unassign(),
-            None => Ok(()),
-        }
-    }
-
-    fn stand_at(&mut self, topic: &str, partition: i32, from: i64) -> KafkaResult<()> {
-        if self.at.as_ref().is_some_and(|(at, number, next)| at == topic && *number == partition && *next == from) {
+        if self.at == Standing::default() {
             return Ok(());
         }
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(topic, partition, Offset::Offset(from))?;
+        self.at = Standing::default();
+        self.committed.unassign()
+    }
+
+    /// Stands at these offsets, and keeps what was fetched if it stands there already.
+    fn stand_at(&mut self, topic: &str, from: &[(i32, i64)]) -> KafkaResult<()> {
+        let is_there = |(partition, next): &(i32, i64)| self.at.next.get(partition) == Some(next);
+        if self.at.topic == topic && from.iter().all(is_there) {
+            let stays = |partition: &i32| from.iter().any(|(wanted, _)| wanted == partition);
+            let leaving: Vec<i32> = self.at.next.keys().filter(|partition| !stays(partition)).copied().collect();
+            return leaving.into_iter().try_for_each(|partition| self.at.leave(partition, &self.committed));
+        }
+        let mut list = TopicPartitionList::with_capacity(from.len());
+        for (partition, next) in from {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
+        }
+        self.at = Standing { topic: topic.to_owned(), next: from.iter().copied().collect() };
         self.committed.assign(&list)
     }
+}
+
+/// Where a client stands that reads without a group.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Standing {
+    topic: String,
+    next: BTreeMap<i32, i64>,
+}
+
+impl Standing {
+    fn has(&self, partition: i32) -> bool {
+        self.next.contains_key(&partition)
+    }
+
+    /// Reads a partition no more, and goes on with the others.
+    fn leave(&mut self, partition: i32, client: &BaseConsumer<Quiet>) -> KafkaResult<()> {
+        self.next.remove(&partition);
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.topic, partition);
+        client.pause(&list)
+    }
+}
+
+/// The first or the last offset of partitions, all in one request to each broker: both are times of a kind.
+fn offsets(client: &BaseConsumer<Quiet>, wanted: &[(String, i32)], which: Offset) -> KafkaResult<Vec<i64>> {
+    let mut list = TopicPartitionList::with_capacity(wanted.len());
+    for (topic, partition) in wanted {
+        list.add_partition_offset(topic, *partition, which)?;
+    }
+    let answered = client.offsets_for_times(list, ANSWER)?;
+    let one = |(topic, partition): &(String, i32)| {
+        let found = answered.find_partition(topic, *partition);
+        let missing = KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition);
+        let found = found.ok_or(missing.clone())?;
+        found.error()?;
+        match found.offset() {
+            Offset::Offset(offset) => Ok(offset),
+            Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => Err(missing),
+        }
+    };
+    wanted.iter().map(one).collect()
 }
 
 /// Whether an error only says that a broker could not be reached, which the client goes on trying. An outage leaves

@@ -4,7 +4,7 @@
 //! changelog is decided; the state is complete before a record flows; and effects that are visible already are
 //! known before anything is emitted.
 
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
 
 use crate::changelog::{self, Barrier, Record, encode_barrier};
 use crate::emit::{Emitter, Out};
@@ -15,14 +15,15 @@ use crate::restore::{Restore, RestoreError, Void};
 use crate::state::{Cursor, StateError, Store, Stores};
 use crate::task::{Restored, Task};
 
+mod restoring;
 mod tails;
 
-use tails::{hints_of, name, outputs, reconcile, scan_decided};
+pub use restoring::restore;
+pub use tails::outputs;
+use tails::{hints_of, name, reconcile, scan_decided};
 
 /// How long one slice of restore may take, so that running partitions get their turn.
 const SLICE_MS: u64 = 50;
-/// Entries applied to the store in one write while restoring.
-const APPLY_ENTRIES: usize = 50_000;
 /// How long a former owner's open transaction can keep an output undecided: the largest transaction timeout,
 /// and then some.
 const UNDECIDED_MS: i64 = 20_000;
@@ -120,15 +121,15 @@ pub struct Takeover<S> {
 }
 
 impl<S: Store> Takeover<S> {
-    /// Learns the position of a partition, or starts its history if it has none. `survived`: the record that this
-    /// very process had marked.
+    /// Learns the position of a partition, or starts its history if it has none. `ends`: those of `verified-events`.
+    /// `survived`: the record that this very process had marked.
     pub fn begin<L: Log>(
         log: &mut L,
-        partition: i32,
+        (partition, ends): (i32, Ends),
         stored: Option<Stored>,
         survived: Option<i64>,
     ) -> Result<Result<Self, Lost>, Fault> {
-        let lost = match Self::look(log, partition, stored.clone(), survived)? {
+        let lost = match Self::look(log, (partition, ends), stored.clone(), survived)? {
             Ok(takeover) => return Ok(Ok(takeover)),
             Err(lost) => lost,
         };
@@ -142,11 +143,10 @@ impl<S: Store> Takeover<S> {
 
     fn look<L: Log>(
         log: &mut L,
-        partition: i32,
+        (partition, ends): (i32, Ends),
         stored: Option<Stored>,
         survived: Option<i64>,
     ) -> Result<Result<Self, Lost>, Fault> {
-        let ends = log.input_ends(partition)?;
         let partitions = log.input_partitions().unsigned_abs();
         let found = match stored {
             Some(stored) => match Position::parse(stored.next, &stored.metadata) {
@@ -199,71 +199,55 @@ impl<S: Store> Takeover<S> {
         self.opening
     }
 
-    /// Restores for a little while. The outer error says to take over anew, the inner one that it can't be done.
-    pub fn restore_slice<L: Log, T: Stores<Store = S>>(
-        &mut self,
-        log: &mut L,
-        stores: &mut T,
-    ) -> Result<Result<Progress, TakeoverError>, Fault> {
-        match self.restore(log, stores)? {
-            // A full disk is emptied one day, and another worker of this process closes what it holds.
-            Err(TakeoverError::State(error)) => {
-                Err(Fault::Unsure { doing: "restore the state", detail: error.to_string() })
-            }
-            sliced => Ok(sliced),
-        }
+    /// Whether its store has been opened.
+    pub(super) fn is_open(&self) -> bool {
+        self.restoring.is_some()
     }
 
-    fn restore<L: Log, T: Stores<Store = S>>(
+    /// Opens the store, or wipes it if it is of no use. `ends`: those of the changelog, asked after the barrier.
+    pub(super) fn open<T: Stores<Store = S>>(&mut self, ends: Ends, stores: &mut T) -> Result<(), TakeoverError> {
+        if ends.high < self.found.changelog_next {
+            let expected = self.found.changelog_next;
+            return Err(TakeoverError::Truncated { partition: self.partition, end: ends.high, expected });
+        }
+        self.restoring = Some(self.open_store(ends, stores)?);
+        Ok(())
+    }
+
+    /// Its store and how far its restore is.
+    pub(super) fn restoring(&mut self) -> Option<&mut (S, Restore)> {
+        self.restoring.as_mut()
+    }
+
+    /// What a slice came to. `Ok(true)`: our own barrier was reached.
+    pub(super) fn concluded<T: Stores<Store = S>>(
         &mut self,
-        log: &mut L,
+        sliced: Result<bool, TakeoverError>,
         stores: &mut T,
-    ) -> Result<Result<Progress, TakeoverError>, Fault> {
-        let (mut store, mut restore) = match self.restoring.take() {
-            Some(restoring) => restoring,
-            None => match self.open(log, stores)? {
-                Ok(restoring) => restoring,
-                Err(error) => return Ok(Err(error)),
-            },
-        };
-        let sliced = match slice(log, self.partition, &mut store, &mut restore)? {
-            Ok(is_done) if is_done => restore.finish().map(|()| true).map_err(TakeoverError::from),
-            sliced => sliced,
-        };
-        match sliced {
-            Ok(is_done) => {
-                self.restoring = Some((store, restore));
-                Ok(Ok(if is_done { Progress::Done } else { Progress::More }))
-            }
+    ) -> Result<Progress, TakeoverError> {
+        let finished = sliced.and_then(|is_done| match &self.restoring {
+            Some((_, restore)) if is_done => Ok(restore.finish().map(|()| true)?),
+            Some(_) | None => Ok(is_done),
+        });
+        match finished {
+            Ok(true) => Ok(Progress::Done),
+            Ok(false) => Ok(Progress::More),
             // Each time one more barrier is known to void what is before it, so this comes to an end.
             Err(TakeoverError::Restore(RestoreError::Voided { offset, found, .. })) => {
                 self.voids.push(Void { before: offset, found });
-                Ok(self.distrust(store, stores))
+                self.distrust(stores)
             }
             // What is on this disk may be wrong; the changelog gets one chance to say better.
-            Err(_) if self.opening == Opening::Local => Ok(self.distrust(store, stores)),
-            Err(error) => Ok(Err(error)),
+            Err(_) if self.opening == Opening::Local => self.distrust(stores),
+            Err(error) => Err(error),
         }
     }
 
-    fn distrust<T: Stores<Store = S>>(&mut self, store: S, stores: &mut T) -> Result<Progress, TakeoverError> {
-        drop(store);
+    fn distrust<T: Stores<Store = S>>(&mut self, stores: &mut T) -> Result<Progress, TakeoverError> {
+        self.restoring = None;
         self.opening = Opening::Rebuilt;
         stores.wipe(self.partition)?;
         Ok(Progress::Distrusted)
-    }
-
-    fn open<L: Log, T: Stores<Store = S>>(
-        &mut self,
-        log: &mut L,
-        stores: &mut T,
-    ) -> Result<Result<(S, Restore), TakeoverError>, Fault> {
-        let ends = log.ends(Out::Changelog, self.partition)?;
-        if ends.high < self.found.changelog_next {
-            let expected = self.found.changelog_next;
-            return Ok(Err(TakeoverError::Truncated { partition: self.partition, end: ends.high, expected }));
-        }
-        Ok(self.open_store(ends, stores).map_err(TakeoverError::from))
     }
 
     fn open_store<T: Stores<Store = S>>(&mut self, ends: Ends, stores: &mut T) -> Result<(S, Restore), StateError> {
@@ -304,18 +288,19 @@ impl<S: Store> Takeover<S> {
         Ok((Cursor { changelog_next: ends.start, ..Cursor::default() }, store))
     }
 
-    /// Finds the effects of torn transactions and turns the takeover into a task. Also says how many DELTAs and
-    /// effects were torn.
+    /// Finds the effects of torn transactions and turns the takeover into a task. `ends`: those of its outputs, asked
+    /// after the barrier. Also says how many DELTAs and effects were torn.
     pub fn finish<L: Log>(
         mut self,
         log: &mut L,
+        ends: &BTreeMap<(Out, i32), Ends>,
         is_overtaking: bool,
     ) -> Result<Result<(Task<S>, u64), StateError>, Fault> {
         let Some((store, mut restore)) = self.restoring.take() else {
             let detail = "the state is not restored".to_owned();
             return Err(Fault::Unsure { doing: "start a partition", detail });
         };
-        let effects = reconcile(log, self.partition, &mut self.position)?;
+        let effects = reconcile(log, self.partition, ends, &mut self.position)?;
         let torn = restore.torn();
         // What is left of the restore waits for the store as if it had just been committed.
         let (changes, cursor) = restore.take_ready();
@@ -325,36 +310,6 @@ impl<S: Store> Takeover<S> {
         let task = Task::new(self.partition, self.position, restored, now_ms, is_overtaking);
         Ok(task.map(|task| (torn + task.torn(), task)).map(|(torn, task)| (task, torn)))
     }
-}
-
-/// Reads and applies for a little while. `true`: our own barrier was reached.
-fn slice<L: Log, S: Store>(
-    log: &mut L,
-    partition: i32,
-    store: &mut S,
-    restore: &mut Restore,
-) -> Result<Result<bool, TakeoverError>, Fault> {
-    let mut is_done = false;
-    let mut failed = None;
-    log.scan(Out::Changelog, partition, restore.next(), SLICE_MS, &mut |found| {
-        match restore.feed(found.offset, found.value) {
-            Ok(done) => is_done = done,
-            Err(error) => failed = Some(error),
-        }
-        if is_done || failed.is_some() || restore.ready_len() >= APPLY_ENTRIES {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
-    if let Some(error) = failed {
-        return Ok(Err(error.into()));
-    }
-    if restore.ready_len() < APPLY_ENTRIES {
-        return Ok(Ok(is_done));
-    }
-    let (changes, cursor) = restore.take_ready();
-    Ok(store.apply(&changes, &cursor).map(|()| is_done).map_err(TakeoverError::from))
 }
 
 /// The position of a partition that nobody ever worked on, or why that can't be.
@@ -367,7 +322,7 @@ fn first_start<L: Log>(log: &mut L, partition: i32, input: Ends) -> Result<Resul
     // Aborted barriers of a start that crashed are not committed, so they don't count; nor does one that a torn
     // transaction left without its offset, for it says that nothing was ever committed before it.
     let mut record = None;
-    scan_decided(log, Out::Changelog, partition, 0, &mut |found| {
+    scan_decided(log, (Out::Changelog, partition), 0, changelog, &mut |found| {
         if !matches!(changelog::decode(found.value), Ok(Record::Barrier(Barrier { found: 0, .. }))) {
             record = Some(found.offset);
         }
@@ -391,7 +346,7 @@ fn first_start<L: Log>(log: &mut L, partition: i32, input: Ends) -> Result<Resul
     for (out, output) in outputs(log, partition) {
         let mut effect = None;
         let ends = log.ends(out, output)?;
-        let next = scan_decided(log, out, output, ends.start, &mut |found| {
+        let next = scan_decided(log, (out, output), ends.start, ends, &mut |found| {
             if found.src.is_some_and(|(from, _)| from == partition) {
                 effect = Some(found.offset);
             }

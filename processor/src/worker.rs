@@ -3,7 +3,7 @@
 //! Everything that must survive a crash is in the log; everything here may vanish at any instant. The same code
 //! runs over librdkafka and RocksDB in production and over memory in the model test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::batch::Batch;
 use crate::books::Tallies;
@@ -12,7 +12,7 @@ use crate::emit::Emitter;
 use crate::lifecycle::{Action, Ending, Event, Lifecycle, Progress, Stage};
 use crate::log::{Acks, Bounds, Fault, Heard, Log};
 use crate::state::{StateError, Store, Stores};
-use crate::takeover::{Opening, Takeover};
+use crate::takeover::{self, Opening, Takeover, TakeoverError};
 use crate::task::{Count, Means, Shared, TakeError, Task};
 
 mod suspects;
@@ -159,8 +159,8 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             Action::Collect { is_patient } => self.collect(is_patient),
             Action::ReadPositions(parts) => self.read_positions(&parts),
             Action::Fence(parts) => self.fence(&parts),
-            Action::Restore(partition) => self.restore(partition),
-            Action::Start(partition) => self.start(partition),
+            Action::Restore(parts) => self.restore(&parts),
+            Action::Start(parts) => self.start(&parts),
             Action::Mark(partition) => self.mark(partition),
             Action::Begin(_) => self.log.begin().map(|()| Event::Begun),
             Action::Produce(parts) => self.produce(&parts),
@@ -181,6 +181,9 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     }
 
     fn collect(&mut self, is_patient: bool) -> Result<Event, Fault> {
+        if self.takeovers.is_empty() {
+            self.log.rest()?;
+        }
         let wait_ms = if is_patient { self.bounds.wait_ms } else { 1 };
         self.batch.clear();
         let mut polled = self.log.collect(&mut self.batch, Bounds { wait_ms, ..self.bounds })?;
@@ -233,8 +236,12 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     fn read_positions(&mut self, parts: &[i32]) -> Result<Event, Fault> {
         let mut known = Vec::new();
         let mut halted = Vec::new();
-        for (partition, stored) in self.log.positions(parts)? {
-            match Takeover::begin(&mut self.log, partition, stored, self.marked.get(&partition).copied())? {
+        let positions = self.log.positions(parts)?;
+        let ends = self.log.input_ends_of(parts)?;
+        for (partition, stored) in positions {
+            let Some(ends) = ends.get(&partition).copied() else { continue };
+            let survived = self.marked.get(&partition).copied();
+            match Takeover::begin(&mut self.log, (partition, ends), stored, survived)? {
                 Ok(takeover) => {
                     self.takeovers.insert(partition, takeover);
                     known.push(partition);
@@ -262,38 +269,50 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         self.log.commit().map(|is_clean| Event::Fenced { is_clean })
     }
 
-    fn restore(&mut self, partition: i32) -> Result<Event, Fault> {
-        let Some(takeover) = self.takeovers.get_mut(&partition) else {
-            return Ok(Event::Failed);
-        };
-        let progress = match takeover.restore_slice(&mut self.log, &mut self.stores)? {
-            Ok(progress) => progress,
-            Err(error) => {
-                self.observer.trouble(partition, true, &error.to_string());
-                Progress::Lost
-            }
-        };
-        Ok(Event::RestoreSlice { partition, progress })
+    fn restore(&mut self, parts: &[i32]) -> Result<Event, Fault> {
+        let sliced = takeover::restore(&mut self.takeovers, parts, &mut self.log, &mut self.stores)?;
+        let mut progress = Vec::with_capacity(sliced.len());
+        for (partition, sliced) in sliced {
+            let came_to = sliced.unwrap_or_else(|error| match error {
+                // A full disk is emptied one day, and another worker of this process closes what it holds.
+                TakeoverError::State(error) => {
+                    self.observer.fault(&unsure("restore the state", &error));
+                    Progress::Failed
+                }
+                TakeoverError::Restore(_) | TakeoverError::Truncated { .. } => {
+                    self.observer.trouble(partition, true, &error.to_string());
+                    Progress::Lost
+                }
+            });
+            progress.push((partition, came_to));
+        }
+        Ok(Event::RestoreSlice(progress))
     }
 
-    fn start(&mut self, partition: i32) -> Result<Event, Fault> {
-        let Some(takeover) = self.takeovers.remove(&partition) else {
-            return Ok(Event::Failed);
-        };
-        let opening = takeover.opening();
-        let (task, torn) = match takeover.finish(&mut self.log, self.shared.handlers.retries.is_overtaking)? {
-            Ok(done) => done,
-            Err(error) => {
-                self.observer.trouble(partition, false, &error.to_string());
-                return Ok(Event::Failed);
-            }
-        };
-        self.log.run(partition, task.next())?;
-        self.log.follow(partition, task.commands_from(self.shared.handlers.retries.first_tier()))?;
-        self.observer.taken_over(partition, opening, torn);
-        self.observer.committed(partition, task.tallies(), Vec::new());
-        self.tasks.insert(partition, task);
-        Ok(Event::Started(partition))
+    fn start(&mut self, parts: &[i32]) -> Result<Event, Fault> {
+        let outputs: BTreeSet<_> =
+            parts.iter().flat_map(|partition| takeover::outputs(&self.log, *partition)).collect();
+        let ends = self.log.ends_of(&Vec::from_iter(outputs))?;
+        let mut started = Vec::with_capacity(parts.len());
+        for partition in parts {
+            let Some(takeover) = self.takeovers.remove(partition) else { continue };
+            let opening = takeover.opening();
+            let (task, torn) =
+                match takeover.finish(&mut self.log, &ends, self.shared.handlers.retries.is_overtaking)? {
+                    Ok(done) => done,
+                    Err(error) => {
+                        self.observer.trouble(*partition, false, &error.to_string());
+                        continue;
+                    }
+                };
+            self.log.run(*partition, task.next())?;
+            self.log.follow(*partition, task.commands_from(self.shared.handlers.retries.first_tier()))?;
+            self.observer.taken_over(*partition, opening, torn);
+            self.observer.committed(*partition, task.tallies(), Vec::new());
+            self.tasks.insert(*partition, task);
+            started.push(*partition);
+        }
+        Ok(Event::Started(started))
     }
 
     fn produce(&mut self, parts: &[i32]) -> Result<Event, Fault> {

@@ -311,11 +311,13 @@ impl World {
             && (!self.plan.borrow().ills.is_repaired || self.letters().is_empty())
     }
 
-    /// Whether a process runs every partition and has nothing else to do.
+    /// Whether a process runs every partition, has heard every command, and has nothing else to do.
     pub fn has_all(&self, me: usize) -> bool {
         let process = &self.processes.borrow()[me];
         let partitions = self.cluster.borrow().input.len();
-        process.worker.as_ref().is_some_and(|worker| worker.log().assigned() == partitions) && Self::is_idle(process)
+        process.worker.as_ref().is_some_and(|worker| worker.log().assigned() == partitions)
+            && Self::is_idle(process)
+            && Self::has_read_all(process)
     }
 
     /// Asks a process to stop.

@@ -14,7 +14,7 @@ use processor::batch::Batch;
 use processor::books::Tallies;
 use processor::emit::{Out, Record};
 use processor::kafka::KafkaLog;
-use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scanned, Stored, Want};
+use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scan, Scanned, Stored, Want};
 use processor::state::rocks::{RocksStore, RocksStores};
 use processor::state::wait::WaitChange;
 use processor::state::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores};
@@ -259,6 +259,28 @@ impl Log for TroubledLog {
         each: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> Result<Scanned, Fault> {
         self.around("scan", |log| log.scan(out, partition, from, budget_ms, each))
+    }
+
+    fn input_ends_of(&mut self, partitions: &[i32]) -> Result<BTreeMap<i32, Ends>, Fault> {
+        self.around("input_ends", |log| log.input_ends_of(partitions))
+    }
+
+    fn ends_of(&mut self, wanted: &[(Out, i32)]) -> Result<BTreeMap<(Out, i32), Ends>, Fault> {
+        self.around("ends", |log| log.ends_of(wanted))
+    }
+
+    fn scan_all(
+        &mut self,
+        out: Out,
+        from: &[(i32, i64)],
+        budget_ms: u64,
+        each: &mut dyn FnMut(i32, Found<'_>) -> Scan,
+    ) -> Result<(), Fault> {
+        self.around("scan", |log| log.scan_all(out, from, budget_ms, each))
+    }
+
+    fn rest(&mut self) -> Result<(), Fault> {
+        self.inner.rest()
     }
 
     fn recycle(&mut self) -> Result<(), Fault> {

@@ -17,10 +17,10 @@ fn running(partitions: &[i32]) -> Lifecycle {
     );
     let mut action = life.step(Event::Fenced { is_clean: true });
     loop {
-        action = if let Action::Restore(partition) = action {
-            life.step(Event::RestoreSlice { partition, progress: Progress::Done })
-        } else if let Action::Start(partition) = action {
-            life.step(Event::Started(partition))
+        action = if let Action::Restore(parts) = action {
+            life.step(Event::RestoreSlice(parts.into_iter().map(|partition| (partition, Progress::Done)).collect()))
+        } else if let Action::Start(parts) = action {
+            life.step(Event::Started(parts))
         } else {
             assert!(matches!(action, Action::Collect { .. }), "{action:?} has no place in a takeover");
             if life.is_ready() {
@@ -80,7 +80,7 @@ fn after_barriers_that_were_committed_uncleanly_the_producer_is_recycled_too() {
     life.step(polled(&[], &[5], &[]));
     life.step(Event::Positioned { known: vec![5], halted: vec![] });
     assert_eq!(life.step(Event::Fenced { is_clean: false }), Action::Recycle);
-    assert_eq!(life.step(Event::Recycled), Action::Restore(5));
+    assert_eq!(life.step(Event::Recycled), Action::Restore(vec![5]));
 }
 
 #[test]
@@ -106,11 +106,11 @@ fn restoring_partitions_give_way_to_running_ones_after_every_slice() {
     let mut life = running(&[0]);
     life.step(polled(&[], &[5], &[]));
     life.step(Event::Positioned { known: vec![5], halted: vec![] });
-    assert_eq!(life.step(Event::Fenced { is_clean: true }), Action::Restore(5));
+    assert_eq!(life.step(Event::Fenced { is_clean: true }), Action::Restore(vec![5]));
     for _ in 0..3 {
-        let slice = Event::RestoreSlice { partition: 5, progress: Progress::More };
+        let slice = Event::RestoreSlice(vec![(5, Progress::More)]);
         assert_eq!(life.step(slice), Action::Collect { is_patient: false });
-        assert_eq!(life.step(polled(&[], &[], &[])), Action::Restore(5));
+        assert_eq!(life.step(polled(&[], &[], &[])), Action::Restore(vec![5]));
     }
 }
 
@@ -168,4 +168,23 @@ fn a_suspect_is_marked_before_its_record_is_handled_and_a_failed_mark_is_a_faile
     life.step(Event::Suspected(1));
     assert_eq!(life.step(Event::Failed), Action::Forget(vec![1]));
     assert_eq!(life.step(Event::Closed), Action::Recycle);
+}
+
+#[test]
+fn what_is_restored_runs_while_the_others_are_restored_and_what_fails_is_taken_over_anew() {
+    let mut life = running(&[0]);
+    life.step(polled(&[], &[5, 6, 7], &[]));
+    life.step(Event::Positioned { known: vec![5, 6, 7], halted: vec![] });
+    assert_eq!(life.step(Event::Fenced { is_clean: true }), Action::Restore(vec![5, 6, 7]));
+    let slice = Event::RestoreSlice(vec![(5, Progress::Done), (6, Progress::More), (7, Progress::Done)]);
+    assert_eq!(life.step(slice), Action::Start(vec![5, 7]));
+    assert_eq!(life.step(Event::Started(vec![5])), Action::Forget(vec![7]));
+    assert_eq!(life.step(Event::Closed), Action::Collect { is_patient: true }, "is it still ours?");
+    assert_eq!(life.step(polled(&[], &[], &[])), Action::ReadPositions(vec![7]));
+    life.step(Event::Positioned { known: vec![7], halted: vec![] });
+    assert_eq!(life.step(Event::Fenced { is_clean: true }), Action::Collect { is_patient: false });
+    assert_eq!(life.step(polled(&[], &[], &[])), Action::Restore(vec![6, 7]));
+    let slice = Event::RestoreSlice(vec![(6, Progress::Failed), (7, Progress::Lost)]);
+    assert_eq!(life.step(slice), Action::Forget(vec![6, 7]));
+    assert_eq!(life.partitions().get(&7), Some(&Stage::Halted));
 }

@@ -1,25 +1,32 @@
 //! The ends of output partitions: what torn transactions left visible there, once everything is decided.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::books::Place;
 use crate::emit::Out;
-use crate::log::{Fault, Found, Log};
+use crate::log::{Ends, Fault, Found, Log};
 use crate::position::{Hints, Position};
 use crate::task::Effects;
 
 use super::{SLICE_MS, UNDECIDED_MS};
 
 /// Finds what torn transactions left visible: records of input that is not committed yet.
-pub(super) fn reconcile<L: Log>(log: &mut L, partition: i32, position: &mut Position) -> Result<Effects, Fault> {
+pub(super) fn reconcile<L: Log>(
+    log: &mut L,
+    partition: i32,
+    known: &BTreeMap<(Out, i32), Ends>,
+    position: &mut Position,
+) -> Result<Effects, Fault> {
     let mut effects = Effects::default();
     for (out, output) in outputs(log, partition) {
-        let from = match hints_of(&mut position.hints, out).get(&output) {
-            Some(from) => *from,
-            None => log.ends(out, output)?.start,
+        let ends = match known.get(&(out, output)) {
+            Some(ends) => *ends,
+            None => log.ends(out, output)?,
         };
+        let from = hints_of(&mut position.hints, out).get(&output).copied().unwrap_or(ends.start);
         let seq = position.seq;
-        let end = scan_decided(log, out, output, from, &mut |found| {
+        let end = scan_decided(log, (out, output), from, ends, &mut |found| {
             let Some((_, offset)) = found.src.filter(|(from, _)| *from == partition) else { return };
             if let Some(used) = found.seq.filter(|used| *used > seq) {
                 effects.seqs.insert(used);
@@ -34,15 +41,15 @@ pub(super) fn reconcile<L: Log>(log: &mut L, partition: i32, position: &mut Posi
     Ok(effects)
 }
 
-/// Reads everything that is in an output partition now, once it is decided. Where the next look may begin.
+/// Reads everything that was in an output partition when its `ends` were asked, once it is decided. Where the next
+/// look may begin.
 pub(super) fn scan_decided<L: Log>(
     log: &mut L,
-    out: Out,
-    partition: i32,
+    (out, partition): (Out, i32),
     from: i64,
+    ends: Ends,
     each: &mut dyn FnMut(Found<'_>),
 ) -> Result<i64, Fault> {
-    let ends = log.ends(out, partition)?;
     let from = from.max(ends.start);
     // A committed record is followed by its marker: one lone offset that is decided can't hold an effect.
     if ends.high - from <= 1 && ends.stable >= ends.high {
@@ -72,7 +79,7 @@ pub(super) fn scan_decided<L: Log>(
 }
 
 /// The output partitions that an input partition can reach.
-pub(super) fn outputs<L: Log>(log: &L, partition: i32) -> Vec<(Out, i32)> {
+pub fn outputs<L: Log>(log: &L, partition: i32) -> Vec<(Out, i32)> {
     let clean = log.clean_partitions();
     let step = log.input_partitions().min(clean).max(1);
     let mut outputs = vec![(Out::Dead, partition)];
