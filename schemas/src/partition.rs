@@ -30,6 +30,14 @@ pub fn subject(key: &[u8]) -> &[u8] {
     }
 }
 
+/// Type and id of the resource that a key names; both empty when it is no key of ours.
+pub fn resource(key: &[u8]) -> (String, String) {
+    let unescaped = |part: &str| part.replace("%7C", "|").replace("%25", "%");
+    let subject = std::str::from_utf8(subject(key)).unwrap_or_default();
+    let (of_type, id) = subject.split_once('|').unwrap_or_default();
+    (unescaped(of_type), unescaped(id))
+}
+
 fn push_escaped(out: &mut String, part: &str) {
     for character in part.chars() {
         match character {
@@ -111,6 +119,15 @@ mod tests {
         assert_ne!(resource_key("a", "b|c", "d"), resource_key("a", "b", "c|d"));
         assert_eq!(event_key("stripe", "evt_1"), "stripe|event|evt_1");
         assert_eq!(subject(b"github|repository|1"), b"repository|1");
+    }
+
+    #[test]
+    fn a_resource_is_read_back_from_its_key() {
+        for (of_type, id) in [("repository", "1"), ("b|c", "d%e"), ("%7C", "%25|%"), ("", "")] {
+            let key = resource_key("s", of_type, id);
+            assert_eq!(resource(key.as_bytes()), (of_type.to_owned(), id.to_owned()), "{key}");
+        }
+        assert_eq!(resource(b""), Default::default());
     }
 
     #[test]
