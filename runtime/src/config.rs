@@ -18,6 +18,7 @@ mod retry;
 mod source;
 mod scheme;
 mod secrets;
+mod handlers;
 mod resolved;
 mod show;
 mod reference;
@@ -33,7 +34,8 @@ pub use owned::OWNED;
 pub use problem::{Problem, Problems};
 pub use reference::{reference, schema};
 pub use resolved::{
-    Config, Dedup, Ingest, Jitter, Kafka, Overflow, Place, Processor, Retry, RetryOrder, Schedule, Scheme, Source,
+    Config, Dedup, Fetch, Handler, Ingest, Jitter, Kafka, Overflow, Place, Processor, Retry, RetryOrder, Schedule,
+    Scheme, Source,
 };
 pub use show::show;
 

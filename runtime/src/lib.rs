@@ -4,6 +4,8 @@
 //! and out: the only globals are the log and the metrics recorder.
 
 pub mod secret;
+pub mod expression;
+pub mod template;
 pub mod config;
 pub mod args;
 pub mod clock;

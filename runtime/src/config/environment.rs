@@ -67,7 +67,7 @@ fn scalar(key: &Key, text: &str, path: &str, tree: &mut Map<String, Value>, repo
             report.error(path, "lists are not settable by environment: use the file");
             return;
         }
-        Kind::Table(_) | Kind::TextOr(..) | Kind::Properties => {
+        Kind::Table(_) | Kind::TextOr(..) | Kind::Properties | Kind::Entries(..) => {
             report.error(path, "tables are not settable by environment: use the file");
             return;
         }

@@ -8,6 +8,8 @@ use schemas::presets::Preset;
 
 use super::nearest;
 use super::units::{parse_length, parse_size};
+use crate::expression::{Expression, LENGTH_MAX};
+use crate::template::Template;
 
 /// What a text looks like.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,10 @@ pub(super) enum Form {
     Address,
     /// `http://` or `https://` address.
     Url,
+    /// An address with expressions in it.
+    Template,
+    /// An expression in CEL.
+    Expression,
     /// A file or folder.
     Path,
     /// A JSON pointer.
@@ -68,6 +74,8 @@ impl Form {
                 format!("\"{text}\" is not an IP address and port, as in \"127.0.0.1:8080\"")
             }),
             Self::Url => url(text),
+            Self::Template => Template::parse(text).map(drop),
+            Self::Expression => Expression::compile(text).map(drop),
             Self::Pointer => pointer(text),
             Self::Header => ensure(http::HeaderName::from_bytes(text.as_bytes()).is_ok(), || {
                 format!("\"{text}\" is not the name of an HTTP header")
@@ -93,6 +101,8 @@ impl Form {
             Self::Provider => plain("text", "a preset"),
             Self::Address => plain("text", "`address:port`"),
             Self::Url => plain("text", "`http://…` or `https://…`"),
+            Self::Template => plain("address", "`http://…` or `https://…`, with `{expression}` behind the host"),
+            Self::Expression => plain("expression", "CEL, up to 4 KiB"),
             Self::Path => plain("path", "not empty"),
             Self::Pointer => plain("JSON pointer", "begins with `/`, or empty"),
             Self::Header => plain("header name", "any case"),
@@ -114,7 +124,8 @@ impl Form {
             Self::Name => pattern("^[a-z0-9-]{1,63}$"),
             Self::Provider => serde_json::json!({ "enum": Preset::all().iter().map(|p| p.name).collect::<Vec<_>>() }),
             Self::Address => pattern(":[0-9]+$"),
-            Self::Url => pattern("^https?://"),
+            Self::Url | Self::Template => pattern("^https?://"),
+            Self::Expression => serde_json::json!({ "type": "string", "minLength": 1, "maxLength": LENGTH_MAX }),
             Self::Pointer => pattern("^(/([^~]|~[01])*)?$"),
             Self::Header => pattern("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
             Self::Glob => pattern("^\\S{1,256}$"),

@@ -48,6 +48,8 @@ pub(super) enum Kind {
     TextOrTexts(Form, Form, usize, usize),
     /// librdkafka properties.
     Properties,
+    /// A table of up to that many names of one form, each with a text of another, or a table.
+    Entries(Form, Form, &'static [Key], usize),
 }
 
 /// The value of a key that is not there.
@@ -116,7 +118,11 @@ impl Key {
     /// The keys inside it, when it is or may be a table.
     pub(super) fn inner(&self) -> &'static [Key] {
         match &self.kind {
-            Kind::Table(keys) | Kind::Tables(keys, ..) | Kind::TextOr(_, keys) | Kind::Several(_, keys, _) => keys,
+            Kind::Table(keys)
+            | Kind::Tables(keys, ..)
+            | Kind::TextOr(_, keys)
+            | Kind::Several(_, keys, _)
+            | Kind::Entries(_, _, keys, _) => keys,
             Kind::Text(_)
             | Kind::Integer(..)
             | Kind::PowerOfTwo(..)
@@ -129,6 +135,6 @@ impl Key {
 
     /// Whether it heads a section of its own in the file.
     pub(super) fn is_section(&self) -> bool {
-        matches!(self.default, Default::Section) || matches!(self.name, "source" | "scheme")
+        matches!(self.default, Default::Section) || matches!(self.name, "source" | "scheme" | "handlers")
     }
 }

@@ -155,6 +155,7 @@ impl Reader<'_> {
                 self.properties(table, path, "", &mut read);
                 Some(Value::Object(read))
             }
+            Kind::Entries(name, form, keys, most) => self.entries((*name, *form), keys, *most, item, path),
         }
     }
 
@@ -243,6 +244,43 @@ impl Reader<'_> {
             return None;
         }
         Some(Value::Array(values))
+    }
+
+    /// A table whose names are the operator's own.
+    fn entries(
+        &mut self,
+        (name_form, form): (Form, Form),
+        keys: &[Key],
+        most: usize,
+        item: &Item,
+        path: &str,
+    ) -> Option<Value> {
+        let table = self.expect(item.as_table_like(), "a table", item, path)?;
+        if !(1..=most).contains(&table.len()) {
+            self.report.error(path, format!("has {} entries: 1 to {most} are allowed", table.len()));
+            return None;
+        }
+        let mut read = Map::new();
+        for (name, item) in table.iter() {
+            let here = join(path, name);
+            self.place(&here, table.key(name).and_then(toml_edit::Key::span).or_else(|| item.span()));
+            if let Err(message) = name_form.check(name) {
+                self.report.error(&here, message);
+                continue;
+            }
+            let value = if keys.is_empty() {
+                self.text(form, item, &here)
+            } else {
+                self.text_or_table(form, keys, item, &here)
+            };
+            read.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        if read.len() < table.len() {
+            // As in a list: without the entry the table would mean something else.
+            self.report.spoil(path);
+            return None;
+        }
+        Some(Value::Object(read))
     }
 
     /// Properties have dots in their names; unquoted, TOML reads those as tables.

@@ -53,7 +53,10 @@ pub fn reference() -> String {
         }
         for inner in key.inner().iter().filter(|key| key.is_section()) {
             let keys: Vec<&Key> = inner.inner().iter().collect();
-            section(&mut out, &format!("`[{}.{}]`", key.name, inner.name), inner.meaning, &keys);
+            let heading = format!("[{}.{}]", key.name, inner.name);
+            let heading =
+                if matches!(inner.kind, Kind::Tables(..)) { format!("`[{heading}]`") } else { format!("`{heading}`") };
+            section(&mut out, &heading, inner.meaning, &keys);
             if matches!(inner.kind, Kind::Properties) {
                 owned(&mut out);
             }
@@ -74,7 +77,8 @@ fn section(out: &mut String, heading: &str, about: &str, keys: &[&Key]) {
     for key in keys {
         row(out, "", key);
         for inner in key.inner() {
-            row(out, &format!("{}.", key.name), inner);
+            let of = if matches!(key.kind, Kind::Entries(..)) { ".<name>" } else { "" };
+            row(out, &format!("{}{of}.", key.name), inner);
         }
     }
 }
@@ -123,6 +127,11 @@ fn describe(kind: &Kind) -> (String, String) {
             (format!("{kind} or list of {of}s"), format!("{range}; or {}, each {bounds}", count(least, most)))
         }
         Kind::Properties => ("table".to_owned(), String::new()),
+        Kind::Entries(_, form, keys, most) => {
+            let (kind, range) = form.describe();
+            let table = if keys.is_empty() { "" } else { " or tables" };
+            (format!("table of {kind}s{table}"), format!("1 to {most} entries, each {range}"))
+        }
     }
 }
 
@@ -200,5 +209,14 @@ fn of_kind(kind: &Kind) -> Value {
             json!({ "anyOf": [form.schema(), list] })
         }
         Kind::Properties => json!({ "type": "object" }),
+        Kind::Entries(_, form, keys, most) => {
+            let mut one = vec![form.schema()];
+            if !keys.is_empty() {
+                one.push(Value::Object(object(keys)));
+            }
+            json!({
+                "type": "object", "additionalProperties": { "anyOf": one }, "minProperties": 1, "maxProperties": most,
+            })
+        }
     }
 }

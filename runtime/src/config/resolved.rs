@@ -11,7 +11,9 @@ use schemas::presets::{Algorithm, Encoding, Preset, SecretEncoding, TimeUnit};
 pub use schemas::topics::Topics;
 use schemas::verified_event::StaleMode;
 
+use crate::expression::Expression;
 use crate::secret::Secret;
+use crate::template::Template;
 
 /// Everything in `weir.toml`.
 #[derive(Debug, Clone)]
@@ -193,6 +195,8 @@ pub struct Source {
     pub schema: Option<(String, PathBuf)>,
     /// How the pause grows between attempts; `None`: as `[retry]` says.
     pub schedule: Option<Schedule>,
+    /// What is done with each event, in order.
+    pub handlers: Vec<Handler>,
     /// How long the answer may take.
     pub deadline: Duration,
     /// Pointer to what a handshake echoes.
@@ -218,6 +222,44 @@ pub struct Scheme {
     pub timestamp_headers: Vec<String>,
     /// Id headers, one for each of `headers`, or empty.
     pub id_headers: Vec<String>,
+}
+
+/// What is done with each event of a source.
+#[derive(Debug, Clone)]
+pub enum Handler {
+    /// Events for which it is false are left out.
+    Filter {
+        /// Whether to keep it.
+        keep: Expression,
+    },
+    /// A new body is made.
+    Map {
+        /// Its fields.
+        body: Vec<(String, Expression)>,
+    },
+    /// Another service is asked.
+    Fetch(Box<Fetch>),
+}
+
+/// How another service is asked.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// For what.
+    pub url: Template,
+    /// With these header fields.
+    pub headers: Vec<(String, Secret)>,
+    /// How long the whole call may take.
+    pub timeout: Duration,
+    /// Most calls at once to its host.
+    pub concurrency: u32,
+    /// Longest answer, bytes.
+    pub body_limit: u64,
+    /// Whether addresses of private networks are called.
+    pub allow_private: bool,
+    /// Where the answer goes; `None`: it is the new body.
+    pub into: Option<String>,
+    /// For which events; `None`: for all.
+    pub when: Option<Expression>,
 }
 
 /// Where a value is found.

@@ -36,21 +36,35 @@ pub(super) fn load(
         if report.is_spoiled(&here) {
             continue;
         }
-        let loaded = match (&secret.env, &secret.file, &secret.value) {
-            (Some(name), None, None) => from_variable(name, outside),
-            (None, Some(file), None) => from_file(&outside.folder.join(file)),
-            (None, None, Some(value)) => {
-                report.warn(&here, "the secret stands in the file: use `env` or `file` outside of trials");
-                Ok(value.clone().into_bytes())
-            }
-            _ => Err("takes exactly one of `env`, `file` and `value`".to_owned()),
-        };
-        match loaded.and_then(|bytes| decode(&bytes, encoding)) {
-            Ok(key) => secrets.push(Secret::new(key)),
-            Err(message) => report.error(&here, message),
-        }
+        secrets.extend(one(secret, encoding, &here, outside, report));
     }
     secrets
+}
+
+/// One secret, if it can be used.
+pub(super) fn one(
+    secret: &written::Secret,
+    encoding: SecretEncoding,
+    path: &str,
+    outside: &Outside<'_>,
+    report: &mut Report,
+) -> Option<Secret> {
+    let loaded = match (&secret.env, &secret.file, &secret.value) {
+        (Some(name), None, None) => from_variable(name, outside),
+        (None, Some(file), None) => from_file(&outside.folder.join(file)),
+        (None, None, Some(value)) => {
+            report.warn(path, "the secret stands in the file: use `env` or `file` outside of trials");
+            Ok(value.clone().into_bytes())
+        }
+        _ => Err("takes exactly one of `env`, `file` and `value`".to_owned()),
+    };
+    match loaded.and_then(|bytes| decode(&bytes, encoding)) {
+        Ok(key) => Some(Secret::new(key)),
+        Err(message) => {
+            report.error(path, message);
+            None
+        }
+    }
 }
 
 fn from_variable(name: &str, outside: &Outside<'_>) -> Result<Vec<u8>, String> {

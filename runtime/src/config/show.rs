@@ -12,8 +12,8 @@ use toml_edit::{Array, InlineTable, Value};
 
 use super::keys::{Default, Key, ROOT, sources};
 use super::resolved::{
-    Config, Dedup, Ingest, Jitter, Kafka, Overflow, Place, Processor, Retry, RetryOrder, Schedule, Scheme, Source,
-    Topics,
+    Config, Dedup, Handler, Ingest, Jitter, Kafka, Overflow, Place, Processor, Retry, RetryOrder, Schedule, Scheme,
+    Source, Topics,
 };
 use super::sensitive;
 use super::units::{format_length, format_size};
@@ -46,6 +46,9 @@ pub fn show(config: &Config) -> String {
         section(&mut out, "[[source]]", sources::SOURCE, &self::source(source));
         if source.preset.scheme.is_none() {
             section(&mut out, "[source.scheme]", sources::SCHEME, &scheme(&source.scheme));
+        }
+        for handler in &source.handlers {
+            section(&mut out, "[[source.handlers]]", sources::HANDLERS, &self::handler(handler));
         }
     }
     out
@@ -188,6 +191,32 @@ fn source(source: &Source) -> Values {
     }
     values.extend(source.schema.as_ref().map(|(name, _)| ("schema", name.as_str().into())));
     values.extend(source.schedule.as_ref().map(|own| ("schedule", schedule(own))));
+    values
+}
+
+fn handler(handler: &Handler) -> Values {
+    let fetch = match handler {
+        Handler::Filter { keep } => return Values::from([("kind", "filter".into()), ("keep", keep.text().into())]),
+        Handler::Map { body } => {
+            let fields: InlineTable = body.iter().map(|(field, value)| (field.as_str(), value.text())).collect();
+            return Values::from([("kind", "map".into()), ("body", fields.into())]);
+        }
+        Handler::Fetch(fetch) => fetch,
+    };
+    let mut values = Values::from([
+        ("kind", "fetch".into()),
+        ("url", fetch.url.text().into()),
+        ("timeout", format_length(fetch.timeout).into()),
+        ("concurrency", i64::from(fetch.concurrency).into()),
+        ("body_limit", format_size(fetch.body_limit).into()),
+        ("allow_private", fetch.allow_private.into()),
+    ]);
+    if !fetch.headers.is_empty() {
+        let hidden: InlineTable = fetch.headers.iter().map(|(name, _)| (name.as_str(), HIDDEN)).collect();
+        values.insert("headers", hidden.into());
+    }
+    values.extend(fetch.into.as_deref().map(|into| ("into", into.into())));
+    values.extend(fetch.when.as_ref().map(|when| ("when", when.text().into())));
     values
 }
 

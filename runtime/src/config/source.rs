@@ -11,7 +11,7 @@ use super::resolve::Outside;
 use super::resolved::{Dedup, Place, Schedule, Scheme, Source};
 use super::units::format_length;
 use super::written::{self, TextOr};
-use super::{scheme, secrets};
+use super::{handlers, scheme, secrets};
 
 /// Tolerance of a configured scheme that signs a timestamp.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
@@ -77,6 +77,7 @@ pub(super) fn resolve(
         body_limit: written.body_limit.map_or(body_limit, |size| size.0),
         schema: written.schema.map(|schema| schema_file(schema, &join(path, "schema"), outside, report)),
         schedule: written.schedule.map(Schedule::from),
+        handlers: handlers::resolve(written.handlers, &join(path, "handlers"), outside, report),
         deadline: Duration::from_millis(preset.deadline_ms.into()),
         challenge: preset.challenge.map(str::to_owned),
     })

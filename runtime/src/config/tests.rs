@@ -12,6 +12,7 @@ use schemas::presets::{Algorithm, Encoding, SecretEncoding, TimeUnit};
 use schemas::verified_event::StaleMode;
 
 use super::*;
+use crate::expression::Expression;
 
 /// Reads a text as `weir.toml` of the folder, with these variables.
 fn read(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
@@ -103,13 +104,32 @@ format = "t={timestamp},v1={signature}"
 signed = "{id}.{timestamp}.{body}"
 id_header = "X-Id"
 secret_encoding = "base64"
+
+[[source.handlers]]
+kind = "filter"
+keep = "body.total > 0"
+
+[[source.handlers]]
+kind = "map"
+body = { id = "body.id", "a b" = """
+  body.lines.map(l, l.price)
+""" }
+
+[[source.handlers]]
+kind = "fetch"
+url = "https://api.example.com/customers/{body.id}"
+headers = { accept = "application/json", authorization = { env = "API_TOKEN" } }
+into = "/customer"
+when = "event.type != 'test'"
+timeout = "500ms"
 "#;
 
 fn example() -> Loaded {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("github-old"), "old\n").unwrap();
     std::fs::write(folder.path().join("github-push.json"), "{}").unwrap();
-    read(EXAMPLE, folder.path(), &[("GITHUB_SECRET", "new")]).unwrap_or_else(|problems| panic!("{problems}"))
+    let variables = [("GITHUB_SECRET", "new"), ("API_TOKEN", "Bearer t0ken")];
+    read(EXAMPLE, folder.path(), &variables).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 #[test]
@@ -179,6 +199,28 @@ fn a_source_of_ones_own_means_what_it_says() {
 }
 
 #[test]
+fn handlers_mean_what_they_say() {
+    let config = example().config;
+    assert!(config.sources[0].handlers.is_empty());
+    let [Handler::Filter { keep }, Handler::Map { body }, Handler::Fetch(fetch)] =
+        config.sources[1].handlers.as_slice()
+    else {
+        panic!("three handlers, in order")
+    };
+    assert_eq!(keep.text(), "body.total > 0");
+    let fields: Vec<&str> = body.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(fields, ["a b", "id"], "as JSON writes them");
+    assert_eq!(fetch.url.text(), "https://api.example.com/customers/{body.id}");
+    let headers: Vec<(&str, &[u8])> =
+        fetch.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(headers, [("accept", b"application/json".as_slice()), ("authorization", b"Bearer t0ken")]);
+    assert_eq!((fetch.timeout, fetch.concurrency), (Duration::from_millis(500), 8));
+    assert_eq!((fetch.body_limit, fetch.allow_private), (1 << 20, false));
+    assert_eq!(fetch.into.as_deref(), Some("/customer"));
+    assert_eq!(fetch.when.as_ref().map(Expression::text), Some("event.type != 'test'"));
+}
+
+#[test]
 fn an_empty_file_is_the_defaults_and_a_warning() {
     let loaded = read("", Path::new(""), &[]).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.config.processor.commit_interval, Duration::from_millis(100));
@@ -236,7 +278,7 @@ fn nothing_prints_a_secret() {
     loaded.config.kafka.client.insert("ssl.key.pem".to_owned(), "hunter2".to_owned());
     for text in [show(&loaded.config), format!("{loaded:?}"), format!("{loaded:#?}")] {
         assert!(text.contains("***"), "{text}");
-        for secret in ["hunter2", "c2VjcmV0", "\"new\"", "\"old\"", "[110, 101, 119]"] {
+        for secret in ["hunter2", "c2VjcmV0", "t0ken", "\"new\"", "\"old\"", "[110, 101, 119]"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }

@@ -109,6 +109,24 @@ pub(super) struct Source {
     pub(super) schema: Option<String>,
     pub(super) schedule: Option<Schedule>,
     pub(super) scheme: Option<Scheme>,
+    #[serde(default)]
+    pub(super) handlers: Vec<Handler>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Handler {
+    pub(super) kind: Option<String>,
+    pub(super) keep: Option<String>,
+    pub(super) body: Option<BTreeMap<String, String>>,
+    pub(super) url: Option<String>,
+    pub(super) headers: Option<BTreeMap<String, TextOr<Secret>>>,
+    pub(super) timeout: Option<Length>,
+    pub(super) concurrency: Option<u32>,
+    pub(super) body_limit: Option<Size>,
+    pub(super) allow_private: Option<bool>,
+    pub(super) into: Option<String>,
+    pub(super) when: Option<String>,
 }
 
 #[derive(Deserialize)]

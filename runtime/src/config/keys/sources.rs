@@ -120,6 +120,84 @@ pub(in crate::config) const SOURCE: &[Key] = &[
         Default::Else("from the preset"),
         "How the requests are signed; only with `provider = \"hmac\"`, and required there.",
     ),
+    key(
+        "handlers",
+        Kind::Tables(HANDLERS, 0, 16),
+        Default::Else("none"),
+        "What is done with each event, asked in order, after the JSON Schema: see [handlers.md](handlers.md). Which \
+         keys a handler takes follows from its `kind`; expressions are CEL and see `event`, `body` and `headers`.",
+    ),
+];
+
+pub(in crate::config) const HANDLERS: &[Key] = &[
+    key(
+        "kind",
+        Kind::Text(Form::OneOf(&["filter", "map", "fetch"])),
+        Default::Required,
+        "`filter` leaves events out, `map` makes a new body, `fetch` asks another service.",
+    ),
+    key(
+        "keep",
+        Kind::Text(Form::Expression),
+        Default::Else("required by `filter`"),
+        "`filter`: an event for which it is false is left out, and counts as discarded.",
+    ),
+    key(
+        "body",
+        Kind::Entries(Form::Any, Form::Expression, &[], 256),
+        Default::Else("required by `map`"),
+        "`map`: the fields of the new body, a JSON object, each with the expression that makes its value.",
+    ),
+    key(
+        "url",
+        Kind::Text(Form::Template),
+        Default::Else("required by `fetch`"),
+        "`fetch`: what is asked for, by GET. The host is written out; the value of each `{expression}` is \
+         percent-encoded, so that it stays one segment of the path or one value of the query.",
+    ),
+    key(
+        "headers",
+        Kind::Entries(Form::Header, Form::Any, SECRET, 32),
+        Default::Else("none"),
+        "`fetch`: header fields of the request, each a text or a table like those of `secrets`. Values never print.",
+    ),
+    key(
+        "timeout",
+        Kind::Text(Form::Length("100ms", "30s")),
+        Default::Else("`\"5s\"`"),
+        "`fetch`: longest time of a call, from the connection to the end of the answer.",
+    ),
+    key(
+        "concurrency",
+        Kind::Integer(1, 256),
+        Default::Else("`8`"),
+        "`fetch`: most calls at once to the host from one process; the others queue.",
+    ),
+    key(
+        "body_limit",
+        Kind::Text(Form::Size("1B", "32MiB")),
+        Default::Else("`\"1MiB\"`"),
+        "`fetch`: longest answer. The body that is made with it must fit into the largest `body_limit` of all sources.",
+    ),
+    key(
+        "allow_private",
+        Kind::Flag,
+        Default::Else("`false`"),
+        "`fetch`: call addresses of private networks too, this machine's among them.",
+    ),
+    key(
+        "into",
+        Kind::Text(Form::Pointer),
+        Default::Else("the whole body"),
+        "`fetch`: where the answer is put into the body; objects on the way are made. Without it the answer is the \
+         new body.",
+    ),
+    key(
+        "when",
+        Kind::Text(Form::Expression),
+        Default::Else("always"),
+        "`fetch`: an event for which it is false passes without a call.",
+    ),
 ];
 
 const SECRET: &[Key] = &[

@@ -81,6 +81,8 @@ fn the_table_and_the_structs_have_the_same_keys() {
         assert_eq!(fields::<written::Place>(), built(keys_of(&["source", place])));
     }
     assert_eq!(fields::<written::Time>(), built(keys_of(&["source", "occurred_at"])));
+    assert_eq!(fields::<written::Handler>(), built(keys_of(&["source", "handlers"])));
+    assert_eq!(fields::<written::Secret>(), built(keys_of(&["source", "handlers", "headers"])));
     assert_eq!(fields::<written::Scheme>(), built(keys_of(&["source", "scheme"])));
 }
 

@@ -183,3 +183,39 @@ fn a_scheme_that_cannot_work_is_refused() {
         &["weir.toml:5: [[source]] s: scheme.header: is missing"],
     );
 }
+
+#[test]
+fn a_handler_that_cannot_work_is_refused() {
+    check_source(
+        "[[source.handlers]]\nkind = \"filter\"\nkeep = \"bdy.id\"\n[[source.handlers]]\nkind = \"map\"\nbody = { a = \"body.a\", b = \"nope()\" }\n",
+        &[
+            "weir.toml:7: [[source]] s: handlers[0].keep: there is no variable `bdy`: known are event, body, headers",
+            "weir.toml:10: [[source]] s: handlers[1].body.b: there is no function `nope`: known are bool, bytes, contains, double, dyn, endsWith, int, matches, size, startsWith, string, type, uint",
+        ],
+    );
+    check_source(
+        "[[source.handlers]]\nkind = \"filter\"\nurl = \"http://a/\"\n[[source.handlers]]\nkind = \"fetch\"\ntimeout = \"1m\"\n[[source.handlers]]\nkeep = \"true\"\n",
+        &[
+            "weir.toml:5: [[source]] s: handlers[0].keep: is missing: kind = \"filter\" needs it",
+            "weir.toml:7: [[source]] s: handlers[0].url: has no use with kind = \"filter\": leave it out",
+            "weir.toml:8: [[source]] s: handlers[1].url: is missing: kind = \"fetch\" needs it",
+            "weir.toml:10: [[source]] s: handlers[1].timeout: \"1m\" is out of range: 100ms to 30s",
+            "weir.toml:11: [[source]] s: handlers[2].kind: is missing",
+        ],
+    );
+    check_source(
+        "[[source.handlers]]\nkind = \"fetch\"\nurl = \"https://{body.host}/\"\nheaders = { Host = \"a\", x = { env = \"NONE\" }, y = \"a\\nb\", \"a b\" = \"c\" }\n",
+        &[
+            "weir.toml:7: [[source]] s: handlers[0].url: the host is written out, and a / stands behind it before the first {",
+            "weir.toml:8: [[source]] s: handlers[0].headers.a b: \"a b\" is not the name of an HTTP header",
+        ],
+    );
+    check_source(
+        "[[source.handlers]]\nkind = \"fetch\"\nurl = \"https://a/\"\nheaders = { Host = \"a\", x = { env = \"NONE\" }, y = \"a\\nb\" }\n",
+        &[
+            "weir.toml:8: [[source]] s: handlers[0].headers.Host: is set by the connection: leave it out",
+            "weir.toml:8: [[source]] s: handlers[0].headers.x: environment variable NONE is not set",
+            "weir.toml:8: [[source]] s: handlers[0].headers.y: its value cannot stand in a header",
+        ],
+    );
+}
