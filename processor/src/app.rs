@@ -3,6 +3,7 @@
 //! A worker is an OS thread that never waits for another. The process ends when all of them have; one that found
 //! another process under its name, or that panicked, takes the others with it.
 
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use schemas::{Topic, partition};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use crate::caller::Pool;
 use crate::clients;
 use crate::json_schema::JsonSchema;
 use crate::kafka::KafkaLog;
@@ -25,6 +27,7 @@ use crate::lifecycle::{Action, Ending};
 use crate::log::{Bounds, Log};
 use crate::metrics;
 use crate::retry::policy::Policies;
+use crate::rules;
 use crate::state::Stores;
 use crate::state::rocks::RocksStores;
 use crate::status::{Reporter, Status};
@@ -77,9 +80,16 @@ fn lock(directory: &Path) -> Result<File, Failure> {
     }
 }
 
-/// The JSON Schemas of the configured sources and the users' own handlers.
+/// The JSON Schemas and handlers of the configured sources, and the users' own handlers.
 pub fn handlers(config: &Config, own: Vec<Box<dyn Handler>>) -> Result<Handlers, Failure> {
-    let mut handlers = Handlers { own, retries: Policies::of_config(config), ..Handlers::default() };
+    let body_max = usize::try_from(config.topics.body_limit).unwrap_or(usize::MAX);
+    let mut handlers = Handlers {
+        schemas: HashMap::new(),
+        configured: rules::of_config(config),
+        own,
+        retries: Policies::of_config(config),
+        body_max: Some(body_max),
+    };
     for (name, path) in config.sources.iter().filter_map(|source| source.schema.as_ref()) {
         if !handlers.schemas.contains_key(name) {
             let schema = JsonSchema::load(name, path).map_err(Failure::usage)?;
@@ -174,6 +184,7 @@ async fn work(
 ) -> Result<Exit, Failure> {
     let mut workers = JoinSet::new();
     let stores = RocksStores::new(config.processor.state_dir.clone());
+    let calls = Pool::new(Handle::current()).map_err(Failure::internal)?;
     for number in 0..config.processor.workers {
         let one = One {
             number,
@@ -182,6 +193,7 @@ async fn work(
             stores: stores.clone(),
             status: Arc::clone(status),
             shutdown: shutdown.clone(),
+            calls: calls.clone(),
         };
         let (done, ended) = tokio::sync::oneshot::channel();
         let handle = Handle::current();
@@ -231,6 +243,7 @@ struct One {
     stores: RocksStores,
     status: Arc<Status>,
     shutdown: Shutdown,
+    calls: Pool,
 }
 
 impl One {
@@ -265,6 +278,7 @@ impl One {
         pause.reset();
         let mut worker =
             worker(log, self.stores, reporter.clone(), &self.config, self.handlers, bounds(&self.config), self.number);
+        worker.set_caller(Box::new(self.calls.line()));
         let mut asked = Instant::now().checked_sub(MEMBERSHIP).unwrap_or_else(Instant::now);
         loop {
             if asked.elapsed() >= MEMBERSHIP {

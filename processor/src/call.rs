@@ -4,7 +4,7 @@
 //! once, outputs exactly once.
 
 /// A request to another service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Call {
     /// HTTP method.
     pub method: String,
@@ -24,6 +24,19 @@ pub struct Call {
     pub may_be_private: bool,
 }
 
+/// Header fields hold secrets and bodies what is none of a log's business: only names and sizes print.
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("url", &self.url)
+            .field("headers", &names)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -38,6 +51,11 @@ pub enum Reply {
     },
     /// Nobody knows what it did, or it was not made.
     Failed {
+        /// Why, for a person.
+        message: String,
+    },
+    /// It must not be made, or its answer cannot be taken. Another try would end the same.
+    Refused {
         /// Why, for a person.
         message: String,
     },

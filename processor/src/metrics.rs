@@ -25,7 +25,14 @@ const TAKEOVERS: &str = "weir_processor_takeovers_total";
 const FAULTS: &str = "weir_processor_faults_total";
 const PARTITIONS: &str = "weir_processor_partitions";
 const WAITING: &str = "weir_processor_partition_trouble_total";
+const CALLS: &str = "weir_processor_calls_total";
+const CALL_SECONDS: &str = "weir_processor_call_seconds";
+const CALLS_UNDER_WAY: &str = "weir_processor_calls_under_way";
+const BREAKER: &str = "weir_processor_breaker_state";
 const ACTION_SECONDS: &str = "weir_processor_action_seconds";
+
+/// The label of hosts that have none of their own.
+pub(crate) const OTHER_HOSTS: &str = "other";
 
 /// Says what each metric means.
 pub(crate) fn describe() {
@@ -45,6 +52,10 @@ pub(crate) fn describe() {
     describe_counter!(FAULTS, "Faults survived by forgetting and taking over anew");
     describe_counter!(WAITING, "Times a partition could not go on, by whether a person must act");
     describe_gauge!(PARTITIONS, "Partitions this process owns, by stage of their life");
+    describe_counter!(CALLS, "Calls to other services, by host and outcome");
+    describe_histogram!(CALL_SECONDS, Unit::Seconds, "Time of each call to another service");
+    describe_gauge!(CALLS_UNDER_WAY, "Calls under way, by host");
+    describe_gauge!(BREAKER, "Whether a host is called: 0 yes, 1 on trial, 2 not for now");
     describe_histogram!(ACTION_SECONDS, Unit::Seconds, "Time of each action of a worker");
 }
 
@@ -116,6 +127,24 @@ pub(crate) fn trouble(is_final: bool) {
 /// How many partitions are in a stage.
 pub(crate) fn partitions(stage: Stage, count: usize) {
     gauge!(PARTITIONS, "stage" => stage_name(stage)).set(count as f64);
+}
+
+/// A call was made.
+pub(crate) fn called(host: String, outcome: &'static str, seconds: f64) {
+    counter!(CALLS, "host" => host.clone(), "outcome" => outcome).increment(1);
+    histogram!(CALL_SECONDS, "host" => host).record(seconds);
+}
+
+/// Calls began, or ended.
+pub(crate) fn calls_under_way(host: String, more: f64) {
+    gauge!(CALLS_UNDER_WAY, "host" => host).increment(more);
+}
+
+/// A host's breaker. Hosts without a name of their own would overwrite each other.
+pub(crate) fn breaker(host: &str, state: f64) {
+    if host != OTHER_HOSTS {
+        gauge!(BREAKER, "host" => host.to_owned()).set(state);
+    }
 }
 
 /// How long an action took.

@@ -225,7 +225,7 @@ pub fn decide<'a>(
     } else {
         let past = turn.past();
         let order = order::order(&event, input, &about, view)?.let_through_if(past.is_as_is);
-        let handled = handle::handle(&event, order, handlers, draw(about.hash, past.failures), past)?;
+        let handled = handle::handle(&event, input.key, order, handlers, draw(about.hash, past.failures), past)?;
         route.route(event, order, handled)
     };
     match decision {

@@ -55,6 +55,11 @@ pub trait Handler: Send + Sync {
     /// Judges one event.
     fn handle(&self, event: &VerifiedEvent<'_>) -> Answer;
 
+    /// Judges one event, knowing its record's key as well. Only who needs the key says something here.
+    fn handle_keyed(&self, event: &VerifiedEvent<'_>, _key: &[u8]) -> Answer {
+        self.handle(event)
+    }
+
     /// Judges what came of the call it wanted. Unless it says otherwise, a success lets the event pass, and whether a
     /// failure is worth another try is what its status says.
     fn answered(&self, _event: &VerifiedEvent<'_>, reply: &Reply) -> Answer {
@@ -75,6 +80,7 @@ pub fn judge(reply: &Reply) -> Option<Answer> {
             }
         }
         Reply::Failed { message } => Some(retry(message.clone(), None)),
+        Reply::Refused { message } => Some(Answer::Dead { reason: ReasonCode::CallRefused, message: message.clone() }),
         Reply::Open { retry_in_ms } => {
             Some(retry("its host has failed too often of late".to_owned(), Some(*retry_in_ms)))
         }
@@ -92,6 +98,8 @@ pub struct Handlers {
     pub own: Vec<Box<dyn Handler>>,
     /// When a failure is tried again.
     pub retries: Policies,
+    /// Longest body that a handler may make: a longer one finds no room in `clean-events`. `None`: nobody minds.
+    pub body_max: Option<usize>,
 }
 
 impl std::fmt::Debug for Handlers {
@@ -131,6 +139,7 @@ pub enum Handled {
 /// handled: it carries nothing new.
 pub fn handle(
     event: &VerifiedEvent<'_>,
+    key: &[u8],
     order: Order,
     handlers: &Handlers,
     draw: u64,
@@ -156,10 +165,16 @@ pub fn handle(
     let mut body = Cow::Borrowed(event.body);
     for (number, handler) in all.enumerate() {
         let reply = past.replies.iter().find(|(of, _)| *of == number).map(|(_, reply)| reply);
-        let answer = ask(handler.as_ref(), &VerifiedEvent { body: &body, ..event.clone() }, reply);
+        let answer = ask(handler.as_ref(), &VerifiedEvent { body: &body, ..event.clone() }, key, reply);
         match answer {
             Answer::Emit => {}
-            Answer::EmitBody(new) => body = Cow::Owned(new),
+            Answer::EmitBody(new) => {
+                if let Some(most) = handlers.body_max.filter(|most| new.len() > *most) {
+                    let message = format!("{} made a body of {} bytes: {most} find room", handler.name(), new.len());
+                    return Ok(Handled::Dead { reason: ReasonCode::HandlerRejected, message, stage: "handle" });
+                }
+                body = Cow::Owned(new);
+            }
             Answer::Call(call) => return Ok(Handled::Call(number, call)),
             Answer::Discard => return Ok(Handled::Discard),
             Answer::Retry { reason, message, after_ms } => {
@@ -181,10 +196,10 @@ pub fn handle(
 
 /// Asks one handler. A panic is a failure of this event alone: the handler keeps no state that could be left half
 /// done. It is tried again, for what the handler looked at may change.
-fn ask(handler: &dyn Handler, event: &VerifiedEvent<'_>, reply: Option<&Reply>) -> Answer {
+fn ask(handler: &dyn Handler, event: &VerifiedEvent<'_>, key: &[u8], reply: Option<&Reply>) -> Answer {
     let asked = catch_unwind(AssertUnwindSafe(|| match reply {
         Some(reply) => handler.answered(event, reply),
-        None => handler.handle(event),
+        None => handler.handle_keyed(event, key),
     }));
     asked.unwrap_or_else(|_| Answer::Retry {
         reason: ReasonCode::HandlerPanicked,
