@@ -12,6 +12,7 @@ pub mod secrets;
 pub mod event;
 pub mod making;
 pub mod flaky;
+pub mod fetch_target;
 pub mod forge;
 pub mod plan;
 // Making it happen.
