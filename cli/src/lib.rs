@@ -10,6 +10,8 @@ mod progress;
 mod http;
 mod log;
 mod record;
+#[cfg(test)]
+mod samples;
 pub mod commands;
 
 use std::io::{IsTerminal, stdin, stdout};

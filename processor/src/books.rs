@@ -67,12 +67,17 @@ impl Tallies {
         *self.cell(source, place) += 1;
     }
 
-    /// An event leaves a place for another. A place can't be left more often than it was entered.
+    /// An event leaves a place for another.
     pub fn shift(&mut self, source: &str, from: Place, to: Place) {
+        self.leave(source, from);
+        self.add(source, to);
+    }
+
+    /// An event leaves a place. None can be left more often than it was entered.
+    pub fn leave(&mut self, source: &str, from: Place) {
         let cell = self.cell(source, from);
         debug_assert!(*cell > 0, "an event left {from:?} that never entered it");
         *cell = cell.saturating_sub(1);
-        *self.cell(source, to) += 1;
     }
 
     /// Sets one tally.

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! headers   those of the original record, untouched
-//!           weir-command, weir-command-id, weir-dead-id, weir-attempt, weir-first-failed, weir-operator, weir-note,
-//!           weir-received, weir-as-is (only when it is wanted), weir-history, weir-originals (how many of the headers are originals)
+//!           weir-command, weir-command-id, weir-dead-id, weir-source, weir-generation, weir-attempt,
+//!           weir-first-failed, weir-received, weir-operator, weir-note, weir-as-is (only when it is wanted),
+//!           weir-history, weir-originals (how many of the headers are originals)
 //! key       the original record's
 //! value     the record to run, edited or not
 //! ```
@@ -74,6 +75,9 @@ pub struct Command<'a> {
     pub id: &'a str,
     /// Which dead letter.
     pub dead_id: DeadId,
+    /// In whose books the letter stands: its source, empty when it could not be told. A record that is lost, or that
+    /// was never read, does not say it. `None`: an older sender's command, which leaves it to the record.
+    pub source: Option<&'a str>,
     /// How often the event had been handled.
     pub attempts: u32,
     /// When it failed first, milliseconds since the epoch.
@@ -108,6 +112,9 @@ impl<'a> Command<'a> {
         push(headers::WEIR_COMMAND, self.verb.as_str().as_bytes());
         push(headers::WEIR_COMMAND_ID, self.id.as_bytes());
         push(headers::WEIR_DEAD_ID, self.dead_id.to_string().as_bytes());
+        if let Some(source) = self.source {
+            push(headers::WEIR_SOURCE, source.as_bytes());
+        }
         push(headers::WEIR_GENERATION, self.dead_id.generation.to_string().as_bytes());
         push(headers::WEIR_ATTEMPT, self.attempts.to_string().as_bytes());
         push(headers::WEIR_FIRST_FAILED, self.first_failed_ms.to_string().as_bytes());
@@ -137,6 +144,7 @@ impl<'a> Command<'a> {
             },
             id: field(headers::WEIR_COMMAND_ID)?,
             dead_id: DeadId::parse(field(headers::WEIR_DEAD_ID)?)?,
+            source: field(headers::WEIR_SOURCE),
             attempts: field(headers::WEIR_ATTEMPT)?.parse().ok()?,
             first_failed_ms: field(headers::WEIR_FIRST_FAILED)?.parse().ok()?,
             received_at_ms: field(headers::WEIR_RECEIVED)?.parse().ok()?,
@@ -200,6 +208,7 @@ mod tests {
             verb: Verb::Redrive,
             id: "c0ffee",
             dead_id: DeadId { partition: 3, offset: 17, generation: 2 },
+            source: Some("gh"),
             attempts: 9,
             first_failed_ms: 1_700_000_000_000,
             received_at_ms: 1_699_000_000_000,

@@ -61,6 +61,8 @@ pub const WEIR_COMMAND: &str = "weir-command";
 pub const WEIR_COMMAND_ID: &str = "weir-command-id";
 /// The dead letter that a command is about, or that a dead event is.
 pub const WEIR_DEAD_ID: &str = "weir-dead-id";
+/// Source of the dead letter that a command is about; empty when the letter does not know it.
+pub const WEIR_SOURCE: &str = "weir-source";
 /// Who sent a command.
 pub const WEIR_OPERATOR: &str = "weir-operator";
 /// Why a command was sent.

@@ -23,6 +23,7 @@ fn record_headers_have_the_names_of_the_contract() {
         (headers::WEIR_TXN, "weir-txn"),
         (headers::WEIR_COMMAND, "weir-command"),
         (headers::WEIR_DEAD_ID, "weir-dead-id"),
+        (headers::WEIR_SOURCE, "weir-source"),
         (headers::WEIR_GENERATION, "weir-generation"),
         (headers::WEIR_NOTE, "weir-note"),
         (headers::WEIR_OPERATOR, "weir-operator"),

@@ -53,6 +53,7 @@ impl World {
                 verb,
                 id: &id,
                 dead_id: DeadId::parse(dead.dead_id).expect("a dead id"),
+                source: Some(dead.source.unwrap_or_default()),
                 attempts: u32::try_from(dead.attempts).expect("few"),
                 first_failed_ms: dead.first_failed_ms,
                 received_at_ms: dead.received_at_ms,

@@ -21,8 +21,6 @@ mod compose;
 mod window;
 mod outcome;
 mod act;
-#[cfg(test)]
-mod samples;
 
 use runtime::config::Config;
 use runtime::report::{Exit, Failure};

@@ -2,40 +2,9 @@
 
 use rdkafka::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
-use schemas::dead_event::Failure;
-use schemas::verified_event::{EventKind, HttpHeaders, StaleMode};
 
 use super::*;
-
-fn verified<'a>(body: &'a [u8], defect: Option<&'a str>) -> VerifiedEvent<'a> {
-    VerifiedEvent {
-        source: "gh",
-        preset: "github",
-        event_id: "72d3162e",
-        event_type: "issues.opened",
-        identity: b"i",
-        identity_signed: false,
-        window_ms: 1000,
-        stale: StaleMode::Drop,
-        kind: EventKind::Other,
-        occurred_at_ms: Some(1_531_420_618_042),
-        occurred_at_signed: true,
-        signed_at_ms: None,
-        received_at_ms: 1_531_420_618_142,
-        content_type: "application/json",
-        assurance: 2,
-        schema: None,
-        defect,
-        http_headers: HttpHeaders::default(),
-        body,
-    }
-}
-
-fn encoded(event: &VerifiedEvent<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    event.encode(&mut bytes);
-    bytes
-}
+use crate::samples;
 
 fn message(value: Vec<u8>, headers: &[(&str, &str)]) -> OwnedMessage {
     let mut all = OwnedHeaders::new();
@@ -48,11 +17,11 @@ fn message(value: Vec<u8>, headers: &[(&str, &str)]) -> OwnedMessage {
 
 #[test]
 fn a_verified_event_shows_what_is_inside_its_envelope() {
-    let seen = Seen::of(&Topic::Verified, &message(encoded(&verified(b"{\"a\":1}", None)), &[]));
+    let seen = Seen::of(&Topic::Verified, &message(samples::encoded(&samples::verified(b"{\"a\":1}")), &[]));
     assert_eq!(seen.source.as_deref(), Some("gh"));
     assert_eq!(seen.event_type.as_deref(), Some("github.issues.opened"));
-    assert_eq!(seen.event_id.as_deref(), Some("72d3162e"));
-    assert_eq!(seen.occurred_at.as_deref(), Some("2018-07-12T18:36:58.042Z"));
+    assert_eq!(seen.event_id.as_deref(), Some("e1"));
+    assert_eq!(seen.occurred_at.as_deref(), Some("1970-01-01T00:00:00.005Z"));
     assert_eq!(seen.key.as_deref(), Some("gh|repository|1"));
     assert_eq!((seen.partition, seen.offset, seen.time.as_str()), (3, 17, "1970-01-01T00:00:00.000Z"));
     assert_eq!(seen.body.as_deref(), Some("{\"a\":1}"));
@@ -60,8 +29,8 @@ fn a_verified_event_shows_what_is_inside_its_envelope() {
 
 #[test]
 fn a_body_that_is_not_json_is_base64_and_its_defect_the_reason() {
-    let event = verified(b"\xff\x00", Some("invalid_json"));
-    let seen = Seen::of(&Topic::Retry("5s".to_owned()), &message(encoded(&event), &[]));
+    let event = VerifiedEvent { defect: Some("invalid_json"), ..samples::verified(b"\xff\x00") };
+    let seen = Seen::of(&Topic::Retry("5s".to_owned()), &message(samples::encoded(&event), &[]));
     assert_eq!((seen.body, seen.body_base64.as_deref()), (None, Some("/wA=")));
     assert_eq!(seen.reason.as_deref(), Some("invalid_json"));
 }
@@ -77,37 +46,14 @@ fn a_record_that_cannot_be_decoded_is_shown_with_its_bytes() {
 
 #[test]
 fn a_dead_event_shows_why_and_the_body_it_died_with() {
-    let original = encoded(&verified(b"[1]", None));
-    let mut value = Vec::new();
-    DeadEvent {
-        dead_id: "3-12-0",
-        generation: 0,
-        reason: "schema_violation",
-        message: "no",
-        stage: "handle",
-        attempts: 2,
-        first_failed_ms: 0,
-        last_failed_ms: 1000,
-        source: Some("gh"),
-        event_id: Some("72d3162e"),
-        event_type: Some("issues.opened"),
-        source_topic: "verified-events",
-        source_partition: 3,
-        source_offset: 12,
-        received_at_ms: 0,
-        original_key: None,
-        original_value: Some(&original),
-        original_headers: Vec::new(),
-        history: vec![Failure { at_ms: 0, attempt: 1, reason: "schema_violation", message: "no" }],
-    }
-    .encode(&mut value);
+    let value = samples::dead("3-17-0", b"[1]");
     let seen = Seen::of(&Topic::Dead, &message(value, &[]));
     assert_eq!(seen.reason.as_deref(), Some("schema_violation"));
     assert_eq!(seen.event_type.as_deref(), Some("github.issues.opened"));
-    assert_eq!(seen.came_from(), Some("3:12"));
+    assert_eq!(seen.came_from(), Some("3:17"));
     assert_eq!(seen.body.as_deref(), Some("[1]"));
     let dead = seen.dead.unwrap();
-    assert_eq!((dead.id.as_str(), dead.attempts, dead.last_failed.as_str()), ("3-12-0", 2, "1970-01-01T00:00:01.000Z"));
+    assert_eq!((dead.id.as_str(), dead.attempts, dead.last_failed.as_str()), ("3-17-0", 2, "1970-01-01T00:00:02.000Z"));
 }
 
 #[test]
@@ -135,6 +81,7 @@ fn a_command_in_a_retry_topic_is_told_from_a_retry() {
         verb: schemas::command::Verb::Discard,
         id: "c1",
         dead_id: id,
+        source: Some("gh"),
         attempts: 1,
         first_failed_ms: 0,
         received_at_ms: 0,
@@ -149,9 +96,9 @@ fn a_command_in_a_retry_topic_is_told_from_a_retry() {
     let owned: Vec<(String, String)> = headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
     let borrowed: Vec<(&str, &str)> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let retry = Topic::Retry("5s".to_owned());
-    let commanded = Seen::of(&retry, &message(encoded(&verified(b"{}", None)), &borrowed)).command.unwrap();
+    let commanded = Seen::of(&retry, &message(samples::encoded(&samples::verified(b"{}")), &borrowed)).command.unwrap();
     let said = (commanded.verb, commanded.dead_id.as_str(), commanded.operator.as_str(), commanded.note.as_str());
     assert_eq!(said, ("discard", "3-12-0", "ann", "obsolete"));
     let hop = [("weir-hop", "1"), ("weir-reason", "handler_failed")];
-    assert_eq!(Seen::of(&retry, &message(encoded(&verified(b"{}", None)), &hop)).command, None);
+    assert_eq!(Seen::of(&retry, &message(samples::encoded(&samples::verified(b"{}")), &hop)).command, None);
 }

@@ -39,6 +39,8 @@ pub(super) struct Case<'a> {
     pub(super) originals: &'a dyn Fn() -> RecordHeaders<'a>,
     /// Where it was in the books. `None`: nowhere yet.
     pub(super) from: Option<Place>,
+    /// In whose books it was, if not in those of its source: what could not be read had none.
+    pub(super) books: Option<&'a str>,
     /// What was known of it while it waited.
     pub(super) detail: Option<&'a Detail>,
     /// Whether it stands among those that wait.
@@ -55,7 +57,17 @@ impl<'a> Case<'a> {
     /// One that is read for the first time.
     pub(super) fn first(input: &'a Input<'a>) -> Self {
         let originals: &dyn Fn() -> RecordHeaders<'a> = &Vec::new;
-        Self { input, originals, from: None, detail: None, is_waiting: false, command: None, visible: None, gone: None }
+        Self {
+            input,
+            originals,
+            from: None,
+            books: None,
+            detail: None,
+            is_waiting: false,
+            command: None,
+            visible: None,
+            gone: None,
+        }
     }
 
     fn generation(&self) -> u64 {
@@ -261,12 +273,22 @@ impl<S: Store> Task<S> {
         self.wait(WaitChange { slot, resource, src, now });
     }
 
+    /// An event leaves a place in somebody's books for another, perhaps in somebody else's.
+    pub(super) fn shift(&mut self, from: (&str, Place), to: (&str, Place)) {
+        if from.0 == to.0 {
+            return self.tallies.shift(from.0, from.1, to.1);
+        }
+        self.tallies.leave(from.0, from.1);
+        self.tallies.add(to.0, to.1);
+        self.touch(from.0, None);
+    }
+
     fn stage(&mut self, decision: Decision<'_>, case: &Case<'_>, attempt: u32) {
         let source = case.source(&decision);
         let place = decision.outcome.place();
         match case.from {
             None => self.tallies.add(source, place),
-            Some(from) => self.tallies.shift(source, from, place),
+            Some(from) => self.shift((case.books.unwrap_or(source), from), (source, place)),
         }
         if decision.supersedes.is_some() {
             self.tallies.shift(source, Place::Dead, Place::Duplicate);

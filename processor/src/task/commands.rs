@@ -56,43 +56,52 @@ impl<S: Store> Task<S> {
         let event = VerifiedEvent::decode(&record.value).ok();
         let now = self.position.stream_time;
         let about = event.as_ref().map(|event| step::about(event, &record.key, now));
-        let source = event.as_ref().map_or(UNKNOWN_SOURCE, |event| event.source);
-        if !self.is_dead(command, about.as_ref(), source)? {
-            self.touch(source, None);
+        let books = books(command, event.as_ref());
+        let has_mark = about.is_some() && books != UNKNOWN_SOURCE;
+        if !self.is_dead(command, about.as_ref(), books, has_mark)? {
+            self.touch(books, None);
             return self.resolve(command, Resolved::Superseded, true, means);
         }
-        if about.is_none() {
+        if !has_mark {
             self.push(UNKNOWN_SOURCE, without_identity(command, now));
         }
         let known = (event, about);
         match (command.verb, known) {
-            (Verb::Discard, known) => self.discard(command, known, source, means),
+            (Verb::Discard, known) => self.discard(command, known, books, means),
             (Verb::Redrive, (Some(event), Some(about))) if self.waiting.holds_back(short_hash(&record.key)) => {
-                self.queue(command, &event, &about, record, lies);
+                self.queue(command, (&event, &about), record, lies, books);
                 Ok(())
             }
-            (Verb::Redrive, _) => self.redrive(command, record, lies, means),
+            (Verb::Redrive, (event, _)) => self.redrive(command, record, lies, (event.as_ref(), books), means),
         }
     }
 
-    /// Whether the dead letter that is meant is still dead.
-    fn is_dead(&self, command: &Command<'_>, about: Option<&About<'_>>, source: &str) -> Result<bool, StateError> {
+    /// Whether the dead letter that is meant is still dead. `has_mark`: when it died, the state took note of its event.
+    fn is_dead(
+        &self,
+        command: &Command<'_>,
+        about: Option<&About<'_>>,
+        books: &str,
+        has_mark: bool,
+    ) -> Result<bool, StateError> {
         // Nothing is dead here: whoever sent this made it up.
-        if command.dead_id.offset >= self.position.next || self.tallies.get(source, Place::Dead) == 0 {
+        if command.dead_id.offset >= self.position.next || self.tallies.get(books, Place::Dead) == 0 {
             return Ok(false);
         }
-        let dead = case::dead_ref(command);
-        match about {
-            Some(about) => match View::seen(&self.view(), about)? {
-                Some(Known { seen, .. }) => Ok(seen.status == Status::Dead(dead)),
-                // Its mark is over, and so is, nearly, the time that dead letters are kept.
-                None => Ok(true),
-            },
-            None => {
-                let now = self.position.stream_time;
-                let Entry { class, slot, hash, .. } = without_identity(command, now);
-                Ok(View::seen(&self.view(), &About { source: UNKNOWN_SOURCE, class, slot, hash, now })?.is_none())
+        if !has_mark {
+            let now = self.position.stream_time;
+            let Entry { class, slot, hash, .. } = without_identity(command, now);
+            if View::seen(&self.view(), &About { source: UNKNOWN_SOURCE, class, slot, hash, now })?.is_some() {
+                return Ok(false);
             }
+        }
+        let Some(about) = about else { return Ok(true) };
+        match View::seen(&self.view(), about)? {
+            Some(Known { seen, .. }) if seen.status == Status::Dead(case::dead_ref(command)) => Ok(true),
+            // Another delivery of an event that could not be read was: this one may be given up, and must not run.
+            Some(_) => Ok(!has_mark && command.verb == Verb::Discard),
+            // Its mark is over, and so is, nearly, the time that dead letters are kept.
+            None => Ok(true),
         }
     }
 
@@ -114,12 +123,15 @@ impl<S: Store> Task<S> {
         &mut self,
         command: &Command<'_>,
         (event, about): (Option<VerifiedEvent<'_>>, Option<About<'_>>),
-        source: &str,
+        books: &str,
         means: &mut Means<'_>,
     ) -> Result<(), TakeError> {
-        self.tallies.shift(source, Place::Dead, Place::Discarded);
-        self.touch(source, None);
-        if let (Some(event), Some(about)) = (event, about) {
+        self.tallies.shift(books, Place::Dead, Place::Discarded);
+        self.touch(books, None);
+        let dead = Status::Dead(case::dead_ref(command));
+        if let (Some(event), Some(about)) = (event, about)
+            && View::seen(&self.view(), &about)?.is_none_or(|known| known.seen.status == dead)
+        {
             self.note(&event, &about, Status::Discarded);
         }
         self.resolve(command, Resolved::Discarded, false, means)
@@ -136,13 +148,13 @@ impl<S: Store> Task<S> {
     fn queue(
         &mut self,
         command: &Command<'_>,
-        event: &VerifiedEvent<'_>,
-        about: &About<'_>,
+        (event, about): (&VerifiedEvent<'_>, &About<'_>),
         record: &Loose,
         lies: Lies,
+        books: &str,
     ) {
         self.note(event, about, Status::Parked);
-        self.tallies.shift(about.source, Place::Dead, Place::Parked);
+        self.shift((books, Place::Dead), (about.source, Place::Parked));
         let detail = Detail {
             lies,
             generation: command.dead_id.generation + 1,
@@ -164,6 +176,7 @@ impl<S: Store> Task<S> {
         command: &Command<'_>,
         record: &Loose,
         lies: Lies,
+        (event, books): (Option<&VerifiedEvent<'_>>, &str),
         means: &mut Means<'_>,
     ) -> Result<(), TakeError> {
         let input = Input {
@@ -178,14 +191,26 @@ impl<S: Store> Task<S> {
         let visible = self.visible(input.offset, generation);
         let now = self.position.stream_time;
         let decision = self.decide(&input, Turn::Redrive(past), now, &means.shared.handlers, visible)?;
+        let is_nameless = event.is_none() && books != UNKNOWN_SOURCE;
         let case = Case {
             from: Some(Place::Dead),
+            books: Some(books),
+            gone: is_nameless.then(|| (books, (short_hash(&record.key), input.offset))),
             command: Some((command, lies)),
             visible,
             originals: &|| command.originals.clone(),
             ..Case::first(&input)
         };
         self.conclude(decision, &case, means)
+    }
+}
+
+/// In whose books the letter stands.
+fn books<'a>(command: &Command<'a>, event: Option<&VerifiedEvent<'a>>) -> &'a str {
+    match command.source {
+        Some("") => UNKNOWN_SOURCE,
+        Some(source) => source,
+        None => event.map_or(UNKNOWN_SOURCE, |event| event.source),
     }
 }
 

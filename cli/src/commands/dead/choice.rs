@@ -181,10 +181,10 @@ mod tests {
     use clap::Parser;
     use runtime::report::Exit;
 
-    use super::super::samples;
     use super::*;
     use crate::args::dead::DeadCommand;
     use crate::args::{Cli, Command};
+    use crate::samples;
 
     fn options(line: &str) -> ActArgs {
         let line = format!("weir dead discard {line} --note n");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn take(choice: &mut Choice, id: &str, offset: i64, wanted: &Wanted<'_>, states: &States) {
-        let value = samples::dead(id);
+        let value = samples::dead(id, b"{}");
         choice.take(&Letter::read(offset, &value).unwrap(), wanted, states, None);
     }
 

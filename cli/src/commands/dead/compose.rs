@@ -57,6 +57,7 @@ pub fn compose(order: &Order, letter: &Letter<'_>, number: u64, edited: Option<(
         verb: order.verb,
         id: &id,
         dead_id: letter.id,
+        source: Some(dead.source.unwrap_or_default()),
         attempts: u32::try_from(dead.attempts).unwrap_or(if dead.attempts < 0 { 0 } else { u32::MAX }),
         first_failed_ms: dead.first_failed_ms,
         received_at_ms: dead.received_at_ms,
@@ -91,8 +92,8 @@ mod tests {
     use schemas::VerifiedEvent;
     use schemas::command::{Failed, decode_history};
 
-    use super::super::samples;
     use super::*;
+    use crate::samples;
 
     fn order() -> Order {
         Order { verb: Verb::Redrive, operator: "ann".to_owned(), note: "fixed".to_owned(), is_as_is: true }
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_command_carries_the_original_record_and_reads_back() {
-        let value = samples::dead("3-17-2");
+        let value = samples::dead("3-17-2", b"{\"a\":1}");
         let letter = Letter::read(9, &value).unwrap();
         let composed = compose(&order(), &letter, 0xc0ffee, None);
         assert_eq!(composed.value.as_deref(), letter.event.original_value);
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_edited_letter_is_sent_with_its_new_body() {
-        let value = samples::dead("3-17-0");
+        let value = samples::dead("3-17-0", b"{\"a\":1}");
         let letter = Letter::read(9, &value).unwrap();
         let composed = compose(&order(), &letter, 1, Some((PathBuf::from("d"), b"{\"a\":2}".to_vec())));
         let sent = composed.value.unwrap();

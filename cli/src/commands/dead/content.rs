@@ -64,8 +64,8 @@ pub fn is_json(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
     use super::*;
+    use crate::samples;
 
     #[test]
     fn an_edit_changes_the_body_and_nothing_else() {

@@ -134,8 +134,8 @@ fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::samples;
     use super::*;
+    use crate::samples;
 
     const ID: DeadId = DeadId { partition: 3, offset: 17, generation: 0 };
 

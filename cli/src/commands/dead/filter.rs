@@ -80,8 +80,8 @@ mod tests {
 
     use runtime::report::Exit;
 
-    use super::super::samples;
     use super::*;
+    use crate::samples;
 
     fn fits(change: impl FnOnce(&mut FilterArgs)) -> bool {
         let original = samples::encoded(&samples::verified(b"{}"));

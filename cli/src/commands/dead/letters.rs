@@ -104,7 +104,10 @@ impl Letters {
         })?;
         drop(progress);
         if unreadable > 0 {
-            ask::say(&format!("{unreadable} records of {} are no dead letters and were passed over\n", self.dead))?;
+            ask::say(&format!(
+                "records of {} that are no dead letters and were passed over: {unreadable}\n",
+                self.dead
+            ))?;
         }
         Ok(())
     }
@@ -170,15 +173,15 @@ impl Letters {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
     use super::*;
+    use crate::samples;
 
     #[test]
     fn a_letter_knows_its_id_and_what_is_none_is_not_read() {
-        let value = samples::dead("3-17-2");
+        let value = samples::dead("3-17-2", b"{\"a\":1}");
         let letter = Letter::read(9, &value).unwrap();
         assert_eq!(letter.id, DeadId { partition: 3, offset: 17, generation: 2 });
         assert!(Letter::read(0, b"garbage").is_none());
-        assert!(Letter::read(0, &samples::dead("evt_1")).is_none());
+        assert!(Letter::read(0, &samples::dead("evt_1", b"{\"a\":1}")).is_none());
     }
 }

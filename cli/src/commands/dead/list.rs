@@ -144,8 +144,8 @@ pub fn state_color(state: State) -> Color {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
     use super::*;
+    use crate::samples;
 
     #[test]
     fn a_row_has_the_keys_of_the_contract_in_their_order() {

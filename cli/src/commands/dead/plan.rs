@@ -57,12 +57,12 @@ impl Plan {
 
     /// The question before it.
     pub fn question(&self) -> String {
-        format!("{} {} dead letters?", self.command, self.letters)
+        format!("{} {}?", self.command, letters(self.letters))
     }
 
     /// For a person.
     pub fn text(&self) -> String {
-        let mut text = format!("{} {} dead letters", self.command, self.letters);
+        let mut text = format!("{} {}", self.command, letters(self.letters));
         if self.edited > 0 {
             text.push_str(&format!(", {} of them edited", self.edited));
         }
@@ -86,6 +86,11 @@ impl Plan {
     }
 }
 
+/// So many dead letters, in words.
+fn letters(count: u64) -> String {
+    format!("{count} dead letter{}", if count == 1 { "" } else { "s" })
+}
+
 /// Some ids under a title; nothing where there are none.
 pub fn named(title: &str, ids: &[String]) -> String {
     if ids.is_empty() {
@@ -103,9 +108,9 @@ pub fn named(title: &str, ids: &[String]) -> String {
 mod tests {
     use schemas::DeadId;
 
-    use super::super::samples;
     use super::*;
     use crate::args::dead::State;
+    use crate::samples;
 
     fn plan(rate: Option<f64>) -> Plan {
         let id = |offset| DeadId { partition: 3, offset, generation: 0 };
@@ -125,6 +130,14 @@ mod tests {
                         1970-01-01T00:00:01.000Z\n         1  schema_violation  gh\n\
                         no such dead letter: 3-1-0\nresolved already: 3-2-0\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn one_letter_is_not_letters() {
+        let one = Plan { letters: 1, counts: Vec::new(), ..plan(None) };
+        assert_eq!(one.question(), "redrive 1 dead letter?");
+        assert!(one.text().starts_with("redrive 1 dead letter, "), "{}", one.text());
+        assert_eq!(plan(None).question(), "redrive 250 dead letters?");
     }
 
     #[test]

@@ -214,8 +214,8 @@ fn readable(body: &[u8]) -> String {
 mod tests {
     use schemas::resolution::Outcome;
 
-    use super::super::samples;
     use super::*;
+    use crate::samples;
 
     const ID: DeadId = DeadId { partition: 3, offset: 17, generation: 0 };
 

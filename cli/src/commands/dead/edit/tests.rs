@@ -3,8 +3,8 @@
 use runtime::config;
 use schemas::VerifiedEvent;
 
-use super::super::samples;
 use super::*;
+use crate::samples;
 
 const TIGHT: &[u8] = br#"{"a":1.50,"b":[]}"#;
 

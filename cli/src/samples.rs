@@ -1,4 +1,4 @@
-//! Dead letters for the tests.
+//! An event and its dead letter, for the tests.
 
 use schemas::dead_event::Failure;
 use schemas::verified_event::{EventKind, HttpHeaders, StaleMode};
@@ -61,9 +61,9 @@ pub fn around<'a>(dead_id: &'a str, original: &'a [u8]) -> DeadEvent<'a> {
     }
 }
 
-/// The bytes of a dead event with that id.
-pub fn dead(dead_id: &str) -> Vec<u8> {
-    let original = encoded(&verified(b"{\"a\":1}"));
+/// The bytes of a dead event with that id and body.
+pub fn dead(dead_id: &str, body: &[u8]) -> Vec<u8> {
+    let original = encoded(&verified(body));
     bytes(&around(dead_id, &original))
 }
 
