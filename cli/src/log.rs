@@ -21,6 +21,12 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Committed offsets wait for a pending transaction, which ends within the transaction timeout of 10 s.
 const DECIDED: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(200);
+/// What the client reads ahead and asks for at a time, at most: with its own defaults memory would grow with the topic
+/// up to 64 MiB and an answer of 50 MiB. A record that alone is larger is read all the same.
+const AHEAD_KIB: &str = "2048";
+const AHEAD_RECORDS: &str = "2000";
+const FETCH_BYTES: &str = "2097152";
+const FETCH_PARTITION_BYTES: &str = "262144";
 
 /// A connection for reading.
 pub struct Log {
@@ -65,6 +71,10 @@ impl Log {
         settings.set("auto.offset.reset", "error");
         settings.set("allow.auto.create.topics", "false");
         settings.set("fetch.wait.max.ms", "100");
+        settings.set("queued.max.messages.kbytes", AHEAD_KIB);
+        settings.set("queued.min.messages", AHEAD_RECORDS);
+        settings.set("fetch.max.bytes", FETCH_BYTES);
+        settings.set("max.partition.fetch.bytes", FETCH_PARTITION_BYTES);
         let consumer: BaseConsumer = settings.create().context("[kafka.client]").map_err(Failure::usage)?;
         Ok(Self { settings, consumer, brokers: kafka.brokers.clone() })
     }

@@ -1,17 +1,26 @@
-//! What became of every dead letter, in a few dozen bytes each.
+//! What became of every dead letter, in 10 to 20 bytes each.
 //!
 //! A letter without a resolution is dead; the last resolution of the others decides.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schemas::resolution::Outcome;
 use schemas::{DeadId, Resolution};
 
 use crate::args::dead::State;
 
-/// Dead id to state, of those that have a resolution.
+/// Bits of an id's offset and generation in eight bytes; the rest is the partition's.
+const OFFSET_BITS: u32 = 40;
+const GENERATION_BITS: u32 = 12;
+
+/// Those that have a resolution. There may be a million, so an id takes eight bytes where it fits, and its state none.
 #[derive(Debug, Default)]
-pub struct States(HashMap<DeadId, State>);
+pub struct States {
+    redriven: HashSet<u64>,
+    discarded: HashSet<u64>,
+    /// Ids that do not fit: an offset, generation or partition beyond all practice.
+    others: HashMap<DeadId, State>,
+}
 
 impl States {
     /// Takes in the next record of `dead-resolutions`.
@@ -20,22 +29,45 @@ impl States {
         let Some(id) = std::str::from_utf8(key).ok().and_then(DeadId::parse) else {
             return;
         };
-        match value {
-            // A value that cannot be read still says that somebody resolved it: better not to run it again.
-            Some(value) => {
-                let state = Resolution::decode(value).map_or(State::Redriven, |found| state_of(found.result));
-                self.0.insert(id, state);
-            }
-            None => {
-                self.0.remove(&id);
+        // A value that cannot be read still says that somebody resolved it: better not to run it again.
+        let state = value.map_or(State::Dead, |value| {
+            Resolution::decode(value).map_or(State::Redriven, |found| state_of(found.result))
+        });
+        self.set(id, state);
+    }
+
+    fn set(&mut self, id: DeadId, state: State) {
+        let Some(short) = short(id) else {
+            self.others.insert(id, state);
+            return;
+        };
+        for (of, set) in [(State::Redriven, &mut self.redriven), (State::Discarded, &mut self.discarded)] {
+            if of == state {
+                set.insert(short);
+            } else {
+                set.remove(&short);
             }
         }
     }
 
     /// The state of a letter.
     pub fn of(&self, id: DeadId) -> State {
-        self.0.get(&id).copied().unwrap_or(State::Dead)
+        match short(id) {
+            Some(short) if self.redriven.contains(&short) => State::Redriven,
+            Some(short) if self.discarded.contains(&short) => State::Discarded,
+            Some(_) => State::Dead,
+            None => self.others.get(&id).copied().unwrap_or(State::Dead),
+        }
     }
+}
+
+/// An id in eight bytes, one for one, if it fits.
+fn short(id: DeadId) -> Option<u64> {
+    let fitting = |number: u64, bits: u32| Some(number).filter(|number| number >> bits == 0);
+    let partition = fitting(u64::try_from(id.partition).ok()?, u64::BITS - OFFSET_BITS - GENERATION_BITS)?;
+    let offset = fitting(u64::try_from(id.offset).ok()?, OFFSET_BITS)?;
+    let generation = fitting(id.generation, GENERATION_BITS)?;
+    Some((partition << OFFSET_BITS | offset) << GENERATION_BITS | generation)
 }
 
 /// What a resolution makes of a letter.
@@ -95,6 +127,28 @@ mod tests {
         states.take(b"\xff", Some(b""));
         assert_eq!(states.of(ID), State::Discarded);
         assert_eq!(states.of(DeadId { generation: 1, ..ID }), State::Dead);
+    }
+
+    #[test]
+    fn ids_are_told_apart_whether_they_fit_or_not() {
+        let large = DeadId { partition: 4096, offset: 1 << 40, generation: 1 << 12 };
+        let ids = [
+            ID,
+            DeadId { partition: 4, ..ID },
+            DeadId { offset: 18, ..ID },
+            DeadId { generation: 1, ..ID },
+            DeadId { partition: 4095, offset: (1 << 40) - 1, generation: (1 << 12) - 1 },
+            DeadId { partition: large.partition, ..ID },
+            DeadId { offset: large.offset, ..ID },
+            DeadId { generation: large.generation, ..ID },
+        ];
+        assert_eq!(ids.iter().filter(|id| short(**id).is_none()).count(), 3);
+        for id in ids {
+            let mut states = States::default();
+            states.take(id.to_string().as_bytes(), Some(&value(Outcome::Discarded)));
+            let found: Vec<DeadId> = ids.into_iter().filter(|id| states.of(*id) == State::Discarded).collect();
+            assert_eq!(found, [id]);
+        }
     }
 
     #[test]
