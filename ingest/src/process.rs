@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
-use runtime::admin::{self, Ready};
+use runtime::admin::{self, Readiness, Ready};
 use runtime::config::Config;
 use runtime::report::{Exit, Failure};
 use runtime::shutdown::Shutdown;
@@ -71,7 +71,7 @@ fn readiness(log: &Arc<KafkaLog>, findings: &Arc<ArcSwap<Vec<String>>>) -> Ready
     Arc::new(move || {
         let mut reasons = findings.load().as_ref().clone();
         reasons.extend(log.complaints());
-        reasons
+        Readiness { reasons, warnings: Vec::new() }
     })
 }
 

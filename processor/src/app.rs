@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use runtime::admin;
+use runtime::admin::{self, Readiness};
 use runtime::config::Config;
 use runtime::report::{Exit, Failure};
 use runtime::shutdown::Shutdown;
@@ -110,7 +110,7 @@ async fn serve(
     let listener = admin::bind("[processor] admin_listen", config.processor.admin_listen).await?;
     let ready: admin::Ready = {
         let status = Arc::clone(&status);
-        Arc::new(move || status.not_ready())
+        Arc::new(move || Readiness { reasons: status.not_ready(), warnings: status.warnings(runtime::clock::now_ms()) })
     };
     let _admin = tokio::spawn(admin::serve(listener, ready, exposition, shutdown.clone()));
     runtime::kafka::await_cluster(&config.kafka, &shutdown).await?;
@@ -327,7 +327,9 @@ pub fn worker<L: Log, S: Stores, O: Observer>(
     debug_assert!(partition::is_valid_partition_count(clean_partitions));
     let input_topic = config.topics.name(&Topic::Verified);
     let shared = Shared { handlers, input_topic, clean_partitions, suspicion: Suspicion::default() };
-    Worker::new(log, stores, observer, shared, bounds, clients::member(config, number))
+    let mut worker = Worker::new(log, stores, observer, shared, bounds, clients::member(config, number));
+    worker.watch_letters();
+    worker
 }
 
 /// The pause after a fault, cut short by the wish to stop.

@@ -20,6 +20,8 @@ const ATTEMPTS: &str = "weir_processor_attempts";
 const REDRIVES: &str = "weir_processor_redrives_total";
 const PARKED_RESOURCES: &str = "weir_processor_parked_resources";
 const RETRY_LAG: &str = "weir_processor_retry_lag_seconds";
+const DEAD_DEPTH: &str = "weir_processor_dead_depth";
+const DEAD_OLDEST: &str = "weir_processor_dead_oldest_timestamp_seconds";
 const TORN: &str = "weir_processor_torn_transactions_total";
 const TAKEOVERS: &str = "weir_processor_takeovers_total";
 const FAULTS: &str = "weir_processor_faults_total";
@@ -45,6 +47,12 @@ pub(crate) fn describe() {
     describe_histogram!(ATTEMPTS, "How often an event that waited was handled until it reached its last place");
     describe_counter!(REDRIVES, "Commands about dead letters that were carried out, by result");
     describe_gauge!(PARKED_RESOURCES, "Resources with waiting events, of the partitions this process owns");
+    describe_gauge!(DEAD_DEPTH, "Open dead letters of that partition of this process which has most of them");
+    describe_gauge!(
+        DEAD_OLDEST,
+        Unit::Seconds,
+        "When the oldest open dead letter of this process died; 0: none is known"
+    );
     describe_gauge!(RETRY_LAG, Unit::Seconds, "How overdue the next waiting event of this process is");
     describe_counter!(ID_CONFLICTS, "Signed ids that came again with another body");
     describe_counter!(TORN, "Records of torn transactions that were found and neutralised");
@@ -92,6 +100,12 @@ pub(crate) fn attempts(source: String, attempts: u32) {
 pub(crate) fn waiting(resources: usize, lag_ms: i64) {
     gauge!(PARKED_RESOURCES).set(resources as f64);
     gauge!(RETRY_LAG).set(lag_ms.max(0) as f64 / 1000.0);
+}
+
+/// How many open dead letters the partition with most of them has, and when the oldest of all died.
+pub(crate) fn letters(most: u64, oldest_ms: i64) {
+    gauge!(DEAD_DEPTH).set(most as f64);
+    gauge!(DEAD_OLDEST).set(oldest_ms as f64 / 1000.0);
 }
 
 /// A command about a dead letter was carried out.

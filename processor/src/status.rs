@@ -13,6 +13,13 @@ use crate::takeover::Opening;
 use crate::task::Count;
 use crate::worker::Observer;
 
+/// More open dead letters than this in one partition are worth a warning.
+pub const DEAD_MAX: u64 = 10;
+/// And so is one that has been open for longer, milliseconds.
+pub const DEAD_AGE_MAX_MS: i64 = 60 * 60 * 1000;
+/// So many warnings are read by somebody.
+const WARNINGS: usize = 20;
+
 /// The status of a process.
 #[derive(Debug)]
 pub struct Status(Mutex<Inner>);
@@ -27,6 +34,8 @@ struct Inner {
     tallies: BTreeMap<i32, Tallies>,
     /// For each partition how many resources have waiting events, and when the next is due.
     waiting: BTreeMap<i32, (usize, Option<i64>)>,
+    /// For each partition how many dead letters are open, and when the oldest of them died.
+    letters: BTreeMap<i32, (u64, Option<i64>)>,
 }
 
 impl Status {
@@ -40,6 +49,7 @@ impl Status {
             stages: BTreeMap::new(),
             tallies: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            letters: BTreeMap::new(),
         }))
     }
 
@@ -75,6 +85,37 @@ impl Status {
         reasons
     }
 
+    /// What a person should look at, although this process does its job.
+    pub fn warnings(&self, now_ms: i64) -> Vec<String> {
+        let inner = self.lock();
+        let mut warnings = Vec::new();
+        for (partition, (dead, since)) in &inner.letters {
+            if *dead > DEAD_MAX {
+                warnings.push(format!("partition {partition} has {dead} open dead letters, more than {DEAD_MAX}"));
+            }
+            let age_ms = since.map_or(0, |since| now_ms.saturating_sub(since));
+            if *dead > 0 && age_ms > DEAD_AGE_MAX_MS {
+                warnings.push(format!(
+                    "the oldest open dead letter of partition {partition} is {} min old, more than {}",
+                    age_ms / 60_000,
+                    DEAD_AGE_MAX_MS / 60_000
+                ));
+            }
+        }
+        let more = warnings.len().saturating_sub(WARNINGS);
+        if more > 0 {
+            warnings.truncate(WARNINGS);
+            warnings.push(format!("and {more} more"));
+        }
+        warnings
+    }
+
+    fn set_letters(&self, partition: i32, dead: u64, since: Option<i64>) {
+        let mut inner = self.lock();
+        inner.letters.insert(partition, (dead, since));
+        inner.show_letters();
+    }
+
     fn set_stage(&self, partition: i32, stage: Option<Stage>) {
         let mut inner = self.lock();
         match stage {
@@ -85,6 +126,8 @@ impl Status {
                 inner.stages.remove(&partition);
                 inner.waiting.remove(&partition);
                 inner.show_waiting();
+                inner.letters.remove(&partition);
+                inner.show_letters();
                 inner.forget_tallies(partition);
             }
         }
@@ -118,6 +161,12 @@ impl Inner {
         let resources = self.waiting.values().map(|(resources, _)| resources).sum();
         let next_due = self.waiting.values().filter_map(|(_, next_due)| *next_due).min();
         metrics::waiting(resources, next_due.map_or(0, |due| runtime::clock::now_ms() - due));
+    }
+
+    fn show_letters(&self) {
+        let most = self.letters.values().map(|(dead, _)| *dead).max();
+        let oldest = self.letters.values().filter(|(dead, _)| *dead > 0).filter_map(|(_, since)| *since).min();
+        metrics::letters(most.unwrap_or_default(), oldest.unwrap_or_default());
     }
 
     fn forget_tallies(&mut self, partition: i32) {
@@ -191,6 +240,10 @@ impl Observer for Reporter {
         self.status.set_waiting(partition, resources, next_due);
     }
 
+    fn letters(&mut self, partition: i32, dead: u64, since: Option<i64>) {
+        self.status.set_letters(partition, dead, since);
+    }
+
     fn committed(&mut self, partition: i32, tallies: &Tallies, counts: Vec<Count>) {
         self.status.set_tallies(partition, tallies);
         for count in counts {
@@ -222,5 +275,28 @@ mod tests {
         assert_eq!(status.not_ready(), ["partition 3 is fenced"]);
         reporter.stage(3, Some(Stage::Running));
         assert!(status.not_ready().is_empty());
+    }
+
+    #[test]
+    fn open_dead_letters_are_warned_of_when_they_are_many_or_old_and_no_sooner() {
+        let status = Arc::new(Status::new(0));
+        let mut reporter = Reporter::new(Arc::clone(&status));
+        let warned = |now_ms| status.warnings(now_ms).len();
+        reporter.letters(3, 10, Some(1000));
+        assert_eq!((warned(1000), warned(1000 + DEAD_AGE_MAX_MS)), (0, 0));
+        assert_eq!(
+            status.warnings(1001 + DEAD_AGE_MAX_MS),
+            ["the oldest open dead letter of partition 3 is 60 min old, more than 60"]
+        );
+        reporter.letters(3, 11, None);
+        assert_eq!(status.warnings(i64::MAX), ["partition 3 has 11 open dead letters, more than 10"]);
+        reporter.letters(3, 0, None);
+        assert_eq!(warned(i64::MAX), 0);
+        for partition in 0..30 {
+            reporter.letters(partition, 11, None);
+        }
+        assert_eq!(status.warnings(0).last().map(String::as_str), Some("and 10 more"));
+        reporter.stage(0, None);
+        assert_eq!(status.warnings(0).last().map(String::as_str), Some("and 9 more"));
     }
 }

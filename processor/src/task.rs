@@ -29,6 +29,7 @@ mod case;
 mod commands;
 mod delta;
 mod errands;
+mod letters;
 mod turns;
 
 /// A record's append time may be ahead of our clock by this much before its partition waits.

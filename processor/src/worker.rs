@@ -15,6 +15,8 @@ use crate::state::{StateError, Store, Stores};
 use crate::takeover::{self, Opening, Takeover, TakeoverError};
 use crate::task::{Count, Means, Shared, TakeError, Task};
 
+mod letters;
+mod stages;
 mod suspects;
 
 /// Memory reserved for a batch at most; one of larger bounds grows.
@@ -36,6 +38,8 @@ pub trait Observer {
     fn committed(&mut self, partition: i32, tallies: &Tallies, counts: Vec<Count>);
     /// How many resources have events that wait, and when the next is due.
     fn waiting(&mut self, _partition: i32, _resources: usize, _next_due: Option<i64>) {}
+    /// How many dead letters are open, and when the oldest of them died, as far as it is known.
+    fn letters(&mut self, _partition: i32, _dead: u64, _since: Option<i64>) {}
 }
 
 /// A worker over a log and stores.
@@ -62,6 +66,7 @@ pub struct Worker<L, S: Stores, O> {
     /// Partitions that wait until such a record has been handled.
     aside: Vec<i32>,
     stages: BTreeMap<i32, Stage>,
+    letters: letters::Watch,
 }
 
 impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
@@ -86,6 +91,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             marked: BTreeMap::new(),
             aside: Vec::new(),
             stages: BTreeMap::new(),
+            letters: letters::Watch::default(),
         }
     }
 
@@ -194,6 +200,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         }
         self.run_errands();
         let now_ms = self.log.now_ms();
+        self.look_at_letters(now_ms);
         let mut batch = self.batch.partitions();
         let has_more = |task: &Task<S::Store>| task.is_snapshot_due(now_ms) || task.has_errands(now_ms);
         batch.extend(self.tasks.iter().filter(|(_, task)| has_more(task)).map(|(partition, _)| partition));
@@ -310,6 +317,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             self.observer.taken_over(*partition, opening, torn);
             self.observer.committed(*partition, task.tallies(), Vec::new());
             self.tasks.insert(*partition, task);
+            self.note_letters(*partition, 0);
             started.push(*partition);
         }
         Ok(Event::Started(started))
@@ -387,15 +395,15 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         for partition in parts {
             let Some(task) = self.tasks.get_mut(partition).filter(|task| task.is_touched()) else { continue };
             let counts = task.settled(now_ms);
+            let died = letters::died(&counts);
             self.observer.committed(*partition, task.tallies(), counts);
-            self.observer.waiting(
-                *partition,
-                task.waiting().resources(),
-                task.waiting().next_due().filter(|due| *due > 0),
-            );
+            let waiting = task.waiting();
+            let next_due = waiting.next_due().filter(|due| *due > 0);
+            self.observer.waiting(*partition, waiting.resources(), next_due);
             for (ticket, call) in task.take_calls(&mut self.calls) {
                 self.caller.call(ticket, call);
             }
+            self.note_letters(*partition, died);
         }
         let distrusted = self.write_stores(now_ms);
         for partition in &self.held {
@@ -454,6 +462,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
                 write(&mut task, *partition, &mut self.observer);
             }
             self.takeovers.remove(partition);
+            self.forget_letters(*partition);
             self.log.unfollow(*partition);
             // It may have been revoked already; then there is nothing to pause.
             if self.life.partitions().contains_key(partition)
@@ -463,23 +472,6 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             }
         }
         Event::Closed
-    }
-
-    fn report_stages(&mut self) {
-        if self.stages == *self.life.partitions() {
-            return;
-        }
-        for (partition, stage) in self.life.partitions() {
-            if self.stages.get(partition) != Some(stage) {
-                self.observer.stage(*partition, Some(*stage));
-            }
-        }
-        for partition in self.stages.keys() {
-            if !self.life.partitions().contains_key(partition) {
-                self.observer.stage(*partition, None);
-            }
-        }
-        self.stages.clone_from(self.life.partitions());
     }
 }
 

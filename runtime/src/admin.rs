@@ -22,8 +22,17 @@ use crate::metrics::Exposition;
 use crate::report::Failure;
 use crate::shutdown::Shutdown;
 
-/// Reasons why the service cannot do its job now; empty: it can.
-pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Whether the service can do its job now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Why it can't; empty: it can.
+    pub reasons: Vec<String>,
+    /// What a person should look at all the same. Changes nothing about being ready.
+    pub warnings: Vec<String>,
+}
+
+/// Asked anew for every request.
+pub type Ready = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
 /// Connections served at the same time; more wait in the listener's backlog.
 const CONNECTIONS: usize = 64;
@@ -108,12 +117,15 @@ fn answer(
 }
 
 fn readiness(ready: &Ready, shutdown: &Shutdown) -> Response<Full<Bytes>> {
-    let mut reasons = ready();
+    let Readiness { mut reasons, warnings } = ready();
     if shutdown.is_triggered() {
         reasons.push("draining".to_owned());
     }
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    let mut body = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    if let Some(fields) = body.as_object_mut().filter(|_| !warnings.is_empty()) {
+        fields.insert("warnings".to_owned(), warnings.into());
+    }
     typed(status, "application/json", format!("{body}\n"))
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use weir_tests::pipeline::Pipeline;
+use weir_tests::scrape;
 use weir_tests::wait::wait_until;
 
 use crate::PATIENCE;
@@ -136,5 +137,44 @@ async fn a_dead_letter_is_fixed_and_redriven_once_however_often_it_is_asked_for(
     ensure!(said.text.contains("the station was missing"), "{}", said.text);
     let said = weir(&pipeline, &["dead", "show", &again, "-o", "json"])?;
     ensure!(said.code == Some(0) && said.text.matches("schema_violation").count() >= 2, "{}", said.text);
+    pipeline.retire().await
+}
+
+/// Waits until the processor, ready all the while, warns of so many things.
+async fn warned(pipeline: &Pipeline, count: usize) -> Result<Vec<String>> {
+    let admin = *pipeline.processor_admins().first().context("a processor runs")?;
+    wait_until("the warnings", PATIENCE, || async {
+        let warnings = scrape::warnings(admin).await?;
+        if warnings.len() == count { Ok(()) } else { Err(format!("{warnings:?}")) }
+    })
+    .await?;
+    scrape::warnings(admin).await.map_err(anyhow::Error::msg)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_with_many_open_dead_letters_is_ready_and_says_so_until_they_are_dealt_with() -> Result<()> {
+    let mut pipeline = Pipeline::start(crate::setup("dead-many")?, &["a"]).await?;
+    for number in 1..=10 {
+        send(&pipeline, &parcel(&format!("evt_{number}"), 7, None))?;
+    }
+    letters(&pipeline, "dead", 10).await?;
+    pipeline.rest(PATIENCE, |_| {}).await?;
+    warned(&pipeline, 0).await?;
+    send(&pipeline, &parcel("evt_11", 7, None))?;
+    let warnings = warned(&pipeline, 1).await?;
+    ensure!(warnings[0].ends_with("has 11 open dead letters, more than 10"), "{warnings:?}");
+
+    // It is state, and survives the process.
+    pipeline.kill_processor("a")?;
+    pipeline.start_processor("a")?;
+    pipeline.ready().await?;
+    ensure!(warned(&pipeline, 1).await? == warnings);
+    let metrics = pipeline.processor_metrics().await?;
+    ensure!(metrics.sum("weir_processor_dead_depth", &[]) == 11);
+
+    let one = id_of(&letters(&pipeline, "dead", 11).await?[0])?;
+    let said = weir(&pipeline, &["dead", "discard", &one, "--note", "a test parcel", "--yes"])?;
+    ensure!(said.code == Some(0) && said.text.contains("discard 1 dead letter;"), "{}", said.text);
+    warned(&pipeline, 0).await?;
     pipeline.retire().await
 }

@@ -35,6 +35,17 @@ pub async fn readiness(admin: SocketAddr) -> Result<(), String> {
     }
 }
 
+/// What a process that can do its job wants a person to look at.
+pub async fn warnings(admin: SocketAddr) -> Result<Vec<String>, String> {
+    let answer = Client::new(admin).send(&Request::get("/readyz")).await.map_err(|error| format!("{error:#}"))?;
+    if answer.status != 200 {
+        return Err(format!("readyz answered {}", answer.status));
+    }
+    let body: Value = serde_json::from_slice(&answer.body).map_err(|_| "readyz is no JSON".to_owned())?;
+    let warnings = body["warnings"].as_array().cloned().unwrap_or_default();
+    Ok(warnings.iter().filter_map(|warning| warning.as_str().map(str::to_owned)).collect())
+}
+
 /// Reads a process's metrics.
 pub async fn metrics(admin: SocketAddr) -> Result<Metrics> {
     let answer = Client::new(admin).send(&Request::get("/metrics")).await?;

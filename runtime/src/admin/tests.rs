@@ -9,19 +9,19 @@ use crate::report::Exit;
 
 struct Served {
     address: SocketAddr,
-    reasons: Arc<Mutex<Vec<String>>>,
+    readiness: Arc<Mutex<Readiness>>,
     shutdown: Shutdown,
 }
 
 async fn serving() -> Served {
     let listener = bind("tests", "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let readiness = Arc::new(Mutex::new(Readiness::default()));
     let shutdown = Shutdown::new();
-    let asked = Arc::clone(&reasons);
+    let asked = Arc::clone(&readiness);
     let ready: Ready = Arc::new(move || asked.lock().unwrap().clone());
     tokio::spawn(serve(listener, ready, Exposition::empty(), shutdown.clone()));
-    Served { address, reasons, shutdown }
+    Served { address, readiness, shutdown }
 }
 
 /// Sends the bytes and reads until the server closes.
@@ -45,13 +45,22 @@ async fn readiness_gives_its_reasons_and_draining_is_one() {
     let served = serving().await;
     let (status, body) = get(served.address, "/readyz").await;
     assert_eq!((status, body.as_str()), (200, "{\"ready\":true,\"reasons\":[]}\n"));
-    served.reasons.lock().unwrap().push("kafka is away".to_owned());
+    served.readiness.lock().unwrap().reasons.push("kafka is away".to_owned());
     let (status, body) = get(served.address, "/readyz").await;
     assert_eq!((status, body.as_str()), (503, "{\"ready\":false,\"reasons\":[\"kafka is away\"]}\n"));
     served.shutdown.trigger();
     let (status, body) = get(served.address, "/readyz").await;
     assert_eq!((status, body.as_str()), (503, "{\"ready\":false,\"reasons\":[\"kafka is away\",\"draining\"]}\n"));
     assert_eq!(get(served.address, "/healthz").await, (200, "ok\n".to_owned()), "alive while draining");
+}
+
+#[tokio::test]
+async fn a_warning_changes_nothing_about_being_ready() {
+    let served = serving().await;
+    served.readiness.lock().unwrap().warnings.push("11 dead letters".to_owned());
+    let (status, body) = get(served.address, "/readyz").await;
+    let expected = "{\"ready\":true,\"reasons\":[],\"warnings\":[\"11 dead letters\"]}\n";
+    assert_eq!((status, body.as_str()), (200, expected));
 }
 
 #[tokio::test]
