@@ -3,12 +3,16 @@
 //!
 //! Seeds are printed; `SEED=` takes one back.
 
+mod letters;
 mod rig;
+mod rivals;
+mod scene;
 
 use std::time::Duration;
 
 use rig::{Rig, Waited};
 use schemas::Topic;
+use weir_tests::stepper::STAYS;
 
 /// Everything a worker asks of Kafka and its disk, in the order of a takeover and a transaction. The second number
 /// is the first call of that name which happens while records flow.
@@ -237,6 +241,14 @@ async fn a_record_that_kills_every_process_becomes_a_dead_letter_and_holds_up_no
     // Three to become suspicious, three with nothing but this record in hand.
     assert!((5..=7).contains(&deaths), "{deaths} processes died");
     rig.check_given_up((partition, offset));
+    // After the upgrade it can be run again, although nobody had read it when it died.
+    let process = rig.start_with("a", &[(STAYS, "1")]);
+    let id = format!("{partition}-{offset}-0");
+    let said = scene::said(rig.weir(&["dead", "redrive", &id, "--note", "upgraded", "--yes"]));
+    assert_eq!((said.code, &said.rows[0]["result"]), (Some(0), &serde_json::json!("redriven")), "{}", said.text);
+    let said = scene::said(rig.weir(&["dead", "redrive", &id, "--note", "again", "--yes"]));
+    assert_eq!((said.code, said.rows.len()), (Some(1), 0), "{}", said.text);
+    process.kill().expect("killed");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -30,7 +30,10 @@ use weir_tests::wait::wait_until;
 
 use crate::PATIENCE;
 
-const PARTITIONS: i32 = 4;
+pub const PARTITIONS: i32 = 4;
+/// Small batches and short pauses, so that little input meets every call many times.
+const SETTINGS: &str = "[retry]\ndelays = [\"20ms\", \"100ms\"]\nattempts = 50\n\
+    [processor]\nsession_timeout = \"6s\"\ncommit_interval = \"20ms\"\nbatch_events = 25\n";
 const VARIETY: Variety = Variety { partitions: PARTITIONS, resources: 12, ids: 25, window_ms: history::WINDOW_MS };
 
 /// How a worker ended.
@@ -51,6 +54,8 @@ pub struct Rig {
     fed: u64,
     /// Events fail at first.
     is_flaky: bool,
+    /// More environment for every worker.
+    pub(crate) environment: Vec<(&'static str, &'static str)>,
 }
 
 /// A record of an output.
@@ -63,22 +68,26 @@ struct Found {
 impl Rig {
     /// Topics of its own, and no input yet.
     pub async fn new(name: &str) -> Self {
-        Self::with(name, false).await
+        Self::with(name, false, SETTINGS).await
     }
 
     /// The same, with a handler in which every other event fails once or twice.
     pub async fn flaky(name: &str) -> Self {
-        Self::with(name, true).await
+        Self::with(name, true, SETTINGS).await
     }
 
-    async fn with(name: &str, is_flaky: bool) -> Self {
+    /// Topics of its own, no input yet, and these settings besides those that every rig has.
+    pub async fn with_settings(name: &str, settings: &str) -> Self {
+        Self::with(name, false, settings).await
+    }
+
+    async fn with(name: &str, is_flaky: bool, settings: &str) -> Self {
         let seed = seed::seed();
         let brokers = broker::shared().to_owned();
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!(
             "[kafka]\nbrokers = {brokers:?}\n[topics]\nprefix = {:?}\npartitions = {PARTITIONS}\n\
-             [retry]\ndelays = [\"20ms\", \"100ms\"]\nattempts = 50\n\
-             [processor]\nsession_timeout = \"6s\"\ncommit_interval = \"20ms\"\nbatch_events = 25\n\
+             {settings}\
              [[source]]\nname = \"alpha\"\nprovider = \"github\"\nsecrets = [{{ value = \"0123456789abcdef\" }}]\n",
             broker::prefix(name)
         );
@@ -87,7 +96,7 @@ impl Rig {
         let config = runtime::config::parse(&text, &path, std::env::vars().take(0)).expect("a good file").config;
         let changes = runtime::topics::plan(&config.kafka, &config.topics).await.expect("a plan");
         runtime::topics::apply(&config.kafka, &changes).await.expect("topics");
-        Self { brokers, folder, config, seed, fed: 0, is_flaky }
+        Self { brokers, folder, config, seed, fed: 0, is_flaky, environment: Vec::new() }
     }
 
     fn topic(&self, topic: &Topic) -> String {
@@ -104,18 +113,49 @@ impl Rig {
     pub fn feed(&mut self, count: usize) {
         self.fed += 1;
         let seed = self.seed.wrapping_mul(1000).wrapping_add(self.fed);
+        // No window may end while an event waits, or what is right would hang on when it was through.
+        let window_ms = if self.is_flaky { 100 * history::WINDOW_MS } else { history::WINDOW_MS };
+        let fed = history::random(seed, count, Variety { window_ms, ..VARIETY });
+        self.append(fed.into_iter().flat_map(|(partition, records)| {
+            records.into_iter().map(move |record| (partition, record.key, record.value))
+        }));
+    }
+
+    /// Appends these records to the input: partition, key, value.
+    pub fn append(&self, records: impl IntoIterator<Item = (i32, Vec<u8>, Vec<u8>)>) {
         let producer: BaseProducer =
             self.client().set("enable.idempotence", "true").set("linger.ms", "1").create().expect("a producer");
         let topic = self.topic(&Topic::Verified);
-        // No window may end while an event waits, or what is right would hang on when it was through.
-        let window_ms = if self.is_flaky { 100 * history::WINDOW_MS } else { history::WINDOW_MS };
-        for (partition, records) in history::random(seed, count, Variety { window_ms, ..VARIETY }) {
-            for record in records {
-                let next = BaseRecord::to(&topic).partition(partition).key(&record.key).payload(&record.value);
-                producer.send(next).map_err(|(error, _)| error).expect("room in the queue");
+        for (partition, key, value) in records {
+            let mut next = BaseRecord::to(&topic).partition(partition).key(&key).payload(&value);
+            // As fast as the queue is emptied.
+            while let Err((error, record)) = producer.send(next) {
+                assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "{error}");
+                producer.poll(Duration::from_millis(10));
+                next = record;
             }
         }
         producer.flush(PATIENCE).expect("a reachable broker");
+    }
+
+    /// `weir` with this installation's configuration.
+    pub fn weir(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(place::program("weir").expect("built before"));
+        command.env("WEIR_CONFIG", self.folder.path().join("weir.toml"));
+        command.env("WEIR_DRAFTS", self.folder.path().join("drafts"));
+        command.args(arguments);
+        command
+    }
+
+    /// A file of this test.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// How many records of the input are not committed.
+    pub fn lag(&self) -> u64 {
+        let topic = self.topic(&Topic::Verified);
+        patiently(|| Cluster::new(&self.brokers).lag(&self.config.processor.group, &topic))
     }
 
     fn state(&self, instance: &str) -> PathBuf {
@@ -133,15 +173,21 @@ impl Rig {
 
     /// Starts a worker.
     pub fn start(&self, instance: &str, trouble: &str, control: &str) -> Process {
-        self.spawn(instance, instance, trouble, control)
+        self.spawn(instance, instance, (trouble, control), &self.environment)
     }
 
     /// Starts a worker of an instance on another disk.
     pub fn start_elsewhere(&self, instance: &str, folder: &str) -> Process {
-        self.spawn(instance, folder, "-", "-")
+        self.spawn(instance, folder, ("-", "-"), &self.environment)
     }
 
-    fn spawn(&self, instance: &str, folder: &str, trouble: &str, control: &str) -> Process {
+    /// Starts a worker with this environment.
+    pub fn start_with(&self, instance: &str, environment: &[(&str, &str)]) -> Process {
+        self.spawn(instance, instance, ("-", "-"), environment)
+    }
+
+    fn spawn(&self, instance: &str, folder: &str, told: (&str, &str), environment: &[(&str, &str)]) -> Process {
+        let (trouble, control) = told;
         let mut command = Command::new(place::program("weir-stepper").expect("built before"));
         command.arg(self.folder.path().join("weir.toml")).args([trouble, control]);
         command.env("WEIR__PROCESSOR__INSTANCE", instance);
@@ -149,6 +195,7 @@ impl Rig {
         if self.is_flaky {
             command.env(FLAKY, "1");
         }
+        command.envs(environment.iter().copied());
         Process::start(&format!("{instance} {trouble}"), command, &self.log_path(folder)).expect("built before")
     }
 
@@ -256,10 +303,10 @@ impl Rig {
     }
 
     /// Every record that a reader of committed records finds in a topic.
-    fn read<T>(&self, topic: &Topic, mut each: impl FnMut(&rdkafka::message::BorrowedMessage<'_>) -> T) -> Vec<T> {
+    pub fn read<T>(&self, topic: &Topic, mut each: impl FnMut(&rdkafka::message::BorrowedMessage<'_>) -> T) -> Vec<T> {
         let topic = self.topic(topic);
         let cluster = Cluster::new(&self.brokers);
-        let ends = cluster.ends(&topic).expect("a reachable broker").expect("the topic");
+        let ends = patiently(|| cluster.ends(&topic)).expect("the topic");
         let consumer = cluster.consumer("weir-tests-read").expect("a consumer");
         let mut list = TopicPartitionList::new();
         for (partition, (first, _)) in &ends {
@@ -359,8 +406,12 @@ impl Rig {
 
     /// How many records are in the retry topics.
     pub fn retries(&self) -> usize {
-        let tiers = self.config.topics.retry_delays.iter().map(|delay| Topic::Retry(delay.clone()));
-        tiers.map(|tier| self.read(&tier, |_| ()).len()).sum()
+        self.tiers().iter().map(|tier| self.read(tier, |_| ()).len()).sum()
+    }
+
+    /// The retry topics.
+    pub fn tiers(&self) -> Vec<Topic> {
+        self.config.topics.retry_delays.iter().map(|delay| Topic::Retry(delay.clone())).collect()
     }
 
     /// The first record of some partition that begins with one for `clean-events`.
@@ -403,5 +454,18 @@ impl Rig {
     pub fn check_tallies(&self, instance: &str) {
         let expected = history::expect(&self.input()).tallies;
         assert_eq!(self.store_tallies(instance), expected, "SEED={}", self.seed);
+    }
+}
+
+/// Asks until there is an answer: a topic or a group that is new has nobody to answer for it at first.
+#[expect(clippy::disallowed_methods, reason = "between two looks, with a deadline")]
+fn patiently<T>(ask: impl Fn() -> anyhow::Result<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < deadline, "no answer: {error:#}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -13,6 +13,7 @@ pub mod event;
 pub mod making;
 pub mod flaky;
 pub mod fetch_target;
+pub mod script;
 pub mod forge;
 pub mod plan;
 // Making it happen.
@@ -25,6 +26,7 @@ pub mod process;
 pub mod logs;
 pub mod wire;
 pub mod scrape;
+pub mod memory;
 pub mod cluster;
 pub mod broker;
 pub mod pipeline;

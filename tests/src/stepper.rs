@@ -27,6 +27,8 @@ use schemas::identity::Hash128;
 
 /// Set in the environment: events fail at first.
 pub const FLAKY: &str = "WEIR_STEPPER_FLAKY";
+/// Set in the environment: the worker goes on when everything is committed, until it is killed.
+pub const STAYS: &str = "WEIR_STEPPER_STAYS";
 
 /// What happens at the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,7 +20,10 @@ use processor::task::Count;
 use processor::worker::Observer;
 use schemas::Topic;
 use weir_tests::flaky::Flaky;
-use weir_tests::stepper::{Control, FLAKY, Outside, SharedTracker, Tracker, Trouble, TroubledLog, TroubledStores};
+use weir_tests::script::{SCRIPT, Script, Service};
+use weir_tests::stepper::{
+    Control, FLAKY, Outside, STAYS, SharedTracker, Tracker, Trouble, TroubledLog, TroubledStores,
+};
 
 /// Says what happens, for the test's log, and notes when a partition halts.
 struct Aloud(SharedTracker);
@@ -61,16 +64,19 @@ fn main() -> ! {
     let log = TroubledLog::new(log, tracker.clone(), outside);
     let stores = RocksStores::new(config.processor.state_dir.clone());
     let stores = TroubledStores::new(stores, tracker.clone(), control == Control::DedupInMemory);
-    let own: Vec<Box<dyn Handler>> = match std::env::var_os(FLAKY) {
-        Some(_) => vec![Box::new(Flaky::default())],
-        None => Vec::new(),
+    let own: Vec<Box<dyn Handler>> = match (std::env::var(SCRIPT), std::env::var_os(FLAKY)) {
+        (Ok(script), _) => vec![Box::new(Script::new(&script))],
+        (Err(_), Some(_)) => vec![Box::new(Flaky::default())],
+        (Err(_), None) => Vec::new(),
     };
     let handlers = Arc::new(app::handlers(&config, own).expect("schemas"));
     // Stores are written with every transaction, so that each trouble meets that call too.
     let bounds = Bounds { kept: 0, ..app::bounds(&config) };
     let mut worker = app::worker(log, stores, Aloud(tracker.clone()), &config, handlers, bounds, 0);
+    worker.set_caller(Box::new(Service::default()));
+    let is_staying = std::env::var_os(STAYS).is_some();
     let ending = loop {
-        let is_done = tracker.borrow().is_done && worker.waiting() == 0;
+        let is_done = !is_staying && tracker.borrow().is_done && worker.waiting() == 0;
         if tracker.borrow().is_halted {
             break Ending::Halted;
         }

@@ -90,7 +90,7 @@ pub fn page() -> Result<String> {
     let text = fs::read_to_string(place::root().join(LINES)).unwrap_or_default();
     let runs = text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("{LINES}: {line}")));
     let runs = runs.collect::<Result<Vec<Run>>>()?;
-    Ok(format!("{ABOUT}{}{}{}", summary(&runs), faults(&runs), table(&runs)))
+    Ok(format!("{ABOUT}{}{}{}{RIVALS}", summary(&runs), faults(&runs), table(&runs)))
 }
 
 fn summary(runs: &[Run]) -> String {
@@ -151,6 +151,7 @@ fn table(runs: &[Run]) -> String {
 }
 
 const ABOUT: &str = include_str!("evidence.md");
+const RIVALS: &str = include_str!("rivals.md");
 
 #[cfg(test)]
 mod tests {
