@@ -27,6 +27,8 @@ pub enum What {
     Failover,
     /// The processor with a state of many ids (`--ids`) that were written straight into its stores.
     State,
+    /// `weir dead` with many dead letters (`--letters`).
+    Dead,
     /// A contestant; started by the benchmark.
     #[command(hide = true)]
     BoundStateless(Stateless),
@@ -94,6 +96,9 @@ pub struct Settings {
     /// Ids in the state, for `state`.
     #[arg(long, global = true, default_value_t = 50_000_000)]
     pub ids: u64,
+    /// Dead letters, for `dead`.
+    #[arg(long, global = true, default_value_t = 1_000_000)]
+    pub letters: u64,
     /// More properties for the processor's and the ingest's Kafka clients: name=value.
     #[arg(long = "client", global = true, value_name = "NAME=VALUE")]
     pub client: Vec<String>,

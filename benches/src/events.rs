@@ -29,6 +29,8 @@ pub struct Shape {
     pub body_bytes: usize,
     /// When the first event happened; each next one a millisecond later.
     pub base_ms: i64,
+    /// What is wrong with every event; `None`: nothing. Such an event dies.
+    pub defect: Option<&'static str>,
 }
 
 /// One record, in reusable buffers.
@@ -100,7 +102,7 @@ impl Shape {
             content_type: "application/json; charset=utf-8",
             assurance: 3,
             schema: None,
-            defect: None,
+            defect: self.defect,
             http_headers: HttpHeaders::Listed(vec![
                 ("user-agent", b"Stripe/1.0 (+https://stripe.com/docs/webhooks)".as_slice()),
                 ("stripe-signature", signature.as_bytes()),
@@ -159,6 +161,7 @@ mod tests {
         snapshots: 50,
         body_bytes: 512,
         base_ms: 1_700_000_000_000,
+        defect: None,
     };
 
     #[test]

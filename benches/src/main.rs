@@ -20,6 +20,7 @@ mod worker_time;
 mod processor_bench;
 mod restore;
 mod state;
+mod dead;
 mod bodies;
 mod connection;
 mod generator;
@@ -72,6 +73,7 @@ async fn bench(what: Option<What>, settings: &args::Settings) -> Result<()> {
         Some(What::Latency) => latency::run(settings).await,
         Some(What::Failover) => failover::run(settings).await,
         Some(What::State) => state::run(settings).await,
+        Some(What::Dead) => dead::run(settings).await,
         Some(What::BoundStateless(_) | What::BoundDoor(_)) => unreachable!("main runs the bounds"),
     }
 }

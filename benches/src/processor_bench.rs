@@ -228,6 +228,7 @@ pub fn shape(settings: &Settings) -> Shape {
         body_bytes: settings.body_bytes,
         // 20 November 2026; it needs only to lie before the append times.
         base_ms: 1_795_132_800_000_i64 - i64::try_from(settings.events).unwrap_or_default(),
+        defect: None,
     }
 }
 

@@ -86,7 +86,8 @@ impl Weir {
         self.start("weir-ingest", command, admin)
     }
 
-    fn command(&self, program: &str) -> Result<Command> {
+    /// A program of ours with this configuration, and none of the caller's own settings.
+    pub fn command(&self, program: &str) -> Result<Command> {
         let mut command = Command::new(place::program(program)?);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("WEIR_") {
