@@ -164,7 +164,9 @@ impl Reader {
             list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
         }
         self.at = Standing { topic: topic.to_owned(), next: from.iter().copied().collect() };
-        self.committed.assign(&list)
+        self.committed.assign(&list)?;
+        // A partition that was left stays paused, whatever is assigned since.
+        self.committed.resume(&list)
     }
 }
 

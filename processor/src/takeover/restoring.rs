@@ -15,6 +15,8 @@ const READY: usize = 200_000;
 
 /// What a slice came to for a partition.
 pub type Sliced = Result<Progress, TakeoverError>;
+/// What reading came to for each partition: whether its own barrier was reached.
+type Read = Vec<(i32, Result<bool, TakeoverError>)>;
 
 /// Restores partitions for a little while. The outer error says that nothing is known, an inner one that this
 /// partition can't be restored.
@@ -60,13 +62,12 @@ fn open<L: Log, T: Stores>(
     Ok(sliced)
 }
 
-/// Reads on in the changelogs of open stores, and writes what has become too much. Whether their own barriers were
-/// reached.
+/// Reads on in the changelogs of open stores, and writes what has become too much.
 fn read<L: Log, S: Store>(
     takeovers: &mut BTreeMap<i32, Takeover<S>>,
     partitions: &[i32],
     log: &mut L,
-) -> Result<Vec<(i32, Result<bool, TakeoverError>)>, Fault> {
+) -> Result<Read, Fault> {
     let mut open = BTreeMap::new();
     for (partition, takeover) in takeovers.iter_mut() {
         if let Some(restoring) = takeover.restoring().filter(|_| partitions.contains(partition)) {
