@@ -248,6 +248,10 @@ impl<S: Store> Task<S> {
                 (input.timestamp - means.now_ms) / 1000
             )));
         }
+        if self.must_hear_first(input.offset) {
+            let message = "commands are heard first: a torn transaction had carried some of them out";
+            return Err(TakeError::Wait(message.to_owned()));
+        }
         let now = self.position.stream_time.max(input.timestamp);
         let visible = self.visible(input.offset, 0);
         let decision = match self.poison(means.shared.suspicion, visible) {

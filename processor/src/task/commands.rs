@@ -23,6 +23,7 @@ impl<S: Store> Task<S> {
     /// Carries out commands that were read, at most so many.
     pub fn take_commands(&mut self, left: &mut usize, tier: &str, means: &mut Means<'_>) -> Result<(), TakeError> {
         while *left > 0
+            && !self.has_torn_input()
             && let Some(record) = self.errands.commands.pop_front()
         {
             let all = record.headers();

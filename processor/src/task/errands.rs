@@ -73,8 +73,29 @@ impl<S: Store> Task<S> {
                     self.position.commands = Some((tier.to_owned(), record.offset + 1));
                 }
             }
-            Heard::End(_) => self.errands.has_heard_all = true,
+            Heard::End(_) => {
+                self.errands.has_heard_all = true;
+                self.drop_old_effects();
+            }
         }
+    }
+
+    /// Whether a torn transaction had processed input that has not been processed again. What it did of commands came
+    /// after that, and does so again: a redrive and a redelivery of the same event must not change places, or the
+    /// other one of them passes this time.
+    pub(super) fn has_torn_input(&self) -> bool {
+        self.effects.places.keys().any(|(src, _)| *src >= self.position.next)
+    }
+
+    /// Whether a torn transaction had carried out commands that have not been carried out again, and nothing more of
+    /// what it did before them is left: then newer input comes after them.
+    pub(super) fn must_hear_first(&self, offset: i64) -> bool {
+        let is_left = |effect: &(i64, u64)| {
+            let (src, generation) = *effect;
+            generation > 0 && src < self.committed.next && !self.used.contains(effect) && !self.waiting.has(src)
+        };
+        let effects = &self.effects.places;
+        !effects.is_empty() && !effects.keys().any(|(src, _)| *src >= offset) && effects.keys().any(is_left)
     }
 
     /// Where the commands are read on, in this tier.
@@ -128,7 +149,7 @@ impl<S: Store> Task<S> {
     /// Whether there is something to do besides records that come in.
     pub fn has_errands(&self, now_ms: i64) -> bool {
         let has_turn = || self.waiting.due(now_ms).any(|spot| self.errands.ready.contains_key(&spot));
-        !self.errands.commands.is_empty() || has_turn()
+        (!self.errands.commands.is_empty() && !self.has_torn_input()) || has_turn()
     }
 
     /// The calls that the committed transaction wants, each with a number of its own.
