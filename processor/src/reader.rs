@@ -163,10 +163,13 @@ impl Reader {
         for (partition, next) in from {
             list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
         }
-        self.at = Standing { topic: topic.to_owned(), next: from.iter().copied().collect() };
+        // Where it stands is known again once it does: what failed half way is assigned anew.
+        self.at = Standing::default();
         self.committed.assign(&list)?;
         // A partition that was left stays paused, whatever is assigned since.
-        self.committed.resume(&list)
+        self.committed.resume(&list)?;
+        self.at = Standing { topic: topic.to_owned(), next: from.iter().copied().collect() };
+        Ok(())
     }
 }
 
