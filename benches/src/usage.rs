@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use weir_tests::memory;
 
 /// Linux counts CPU time for user space in hundredths of a second on every architecture.
 const TICKS_PER_S: f64 = 100.0;
@@ -24,7 +25,7 @@ pub fn of(pid: u32) -> Result<Usage> {
         fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
     };
     let cpu_s = cpu_s(&read("stat")?).context("/proc/PID/stat has another shape")?;
-    let rss_peak = rss_peak(&read("status")?).context("/proc/PID/status has no VmHWM")?;
+    let rss_peak = memory::peak_of(&read("status")?).context("/proc/PID/status has no VmHWM")?;
     Ok(Usage { cpu_s, rss_peak })
 }
 
@@ -33,12 +34,6 @@ fn cpu_s(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut ticks = rest.split_whitespace().skip(11).map(|field| field.parse::<f64>().ok());
     Some((ticks.next()?? + ticks.next()??) / TICKS_PER_S)
-}
-
-fn rss_peak(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
 }
 
 /// CPU time that the whole machine has spent on anything, s.
@@ -122,7 +117,7 @@ mod tests {
         let stat = "12 (a) b) c) S 1 12 12 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 100 1 1";
         assert_eq!(cpu_s(stat), Some(3.0));
         assert_eq!(cpu_s("12 (a"), None);
-        assert_eq!(rss_peak("Name: x\nVmHWM:\t   2048 kB\n"), Some(2 * 1024 * 1024));
+        assert_eq!(memory::peak_of("Name: x\nVmHWM:\t   2048 kB\n"), Some(2 * 1024 * 1024));
         let own = of(std::process::id()).expect("we exist");
         assert!(own.rss_peak > 1024 * 1024);
     }

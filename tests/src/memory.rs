@@ -43,7 +43,7 @@ pub fn watch(mut command: Command, output: &Path) -> Result<Watched> {
 }
 
 /// `VmHWM` of `/proc/PID/status`, bytes.
-fn peak_of(status: &str) -> Option<u64> {
+pub fn peak_of(status: &str) -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
