@@ -20,7 +20,7 @@ use crate::state::wait::WaitChange;
 use crate::state::{Changes, DeadRef, Entry, Seen, Status, keys};
 use crate::varint::{Fields, Malformed, put_bytes, put_i64, put_u64};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const DELTA: u8 = 1;
 const BARRIER: u8 = 2;
 
@@ -182,7 +182,7 @@ fn encode_sources(changes: &Changes, out: &mut Vec<u8>) {
 fn encode_entry(entry: &Entry, before: &mut i64, class: &mut u8, out: &mut Vec<u8>) {
     let status: u16 = match entry.seen.status {
         Status::Done => 0,
-        Status::Parked => 1,
+        Status::Parked(_) => 1,
         Status::Dead(_) => 2,
         Status::Discarded => 3,
     };
@@ -201,7 +201,7 @@ fn encode_entry(entry: &Entry, before: &mut i64, class: &mut u8, out: &mut Vec<u
     if entry.class == keys::MARKS {
         out.push(entry.window_class);
     }
-    if let Status::Dead(dead) = entry.seen.status {
+    if let Status::Parked(dead) | Status::Dead(dead) = entry.seen.status {
         put_i64(out, dead.offset);
         put_u64(out, dead.generation);
     }
@@ -297,7 +297,7 @@ fn decode_entry(fields: &mut Fields<'_>, before: &mut i64, class: &mut u8) -> Re
     let window_class = if *class == keys::MARKS { fields.u8()? } else { *class };
     let status = match flags >> STATUS_SHIFT {
         0 => Status::Done,
-        1 => Status::Parked,
+        1 => Status::Parked(DeadRef { offset: fields.i64()?, generation: fields.u64()? }),
         2 => Status::Dead(DeadRef { offset: fields.i64()?, generation: fields.u64()? }),
         _ => Status::Discarded,
     };
@@ -328,7 +328,7 @@ mod tests {
         hash[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
         let status = match n % 5 {
             0 => Status::Dead(DeadRef { offset: n as i64, generation: n }),
-            1 => Status::Parked,
+            1 => Status::Parked(DeadRef { offset: 9, generation: n }),
             2 => Status::Discarded,
             _ => Status::Done,
         };

@@ -22,8 +22,8 @@ use crate::books::Tallies;
 pub enum Status {
     /// It reached its last place.
     Done,
-    /// It waits for its resource or for a retry.
-    Parked,
+    /// It waits for its resource or for a retry; the reference names the dead letter it becomes if its record is lost.
+    Parked(DeadRef),
     /// It is a dead letter; the reference names which.
     Dead(DeadRef),
     /// A person discarded it.

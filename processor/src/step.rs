@@ -14,9 +14,9 @@ use schemas::identity::Hash128;
 use schemas::partition;
 use schemas::{ReasonCode, VerifiedEvent};
 
-use crate::books::Place;
+use crate::books::{Place, UNKNOWN_SOURCE};
 use crate::call::{Call, Reply};
-use crate::state::{DeadRef, Entry, Known, Last, ResourceHash, StateError, keys};
+use crate::state::{DeadRef, Entry, Known, Last, ResourceHash, StateError, Status, keys};
 use handle::Handlers;
 
 /// One record of `verified-events`.
@@ -202,10 +202,13 @@ pub fn decide<'a>(
 ) -> Result<Decision<'a>, Undecided> {
     let event = match decode::decode(input) {
         Ok(event) => event,
-        Err(death) => return Ok(route::undecodable(death)),
+        Err(death) => {
+            let dead = DeadRef { offset: input.offset, generation: turn.past().generation };
+            return Ok(route::undecodable(death, &about_place(input.partition, input.offset, now), dead));
+        }
     };
     let about = about(&event, input.key, now);
-    let known = view.seen(&about)?;
+    let known = known(&about, input.partition, view)?;
     let verdict = dedup::dedup(&event, &about, turn, known);
     let route = route::Route { about: &about, known, verdict, turn, input };
     if let Some(place) = visible {
@@ -242,6 +245,25 @@ pub fn decide<'a>(
 fn draw(hash: Hash128, failures: u32) -> u64 {
     let bytes = hash.0.first_chunk::<8>().copied().unwrap_or_default();
     xxhash_rust::xxh3::xxh3_64_with_seed(&bytes, u64::from(failures))
+}
+
+/// What is known of an event. One whose record was lost while it waited is a dead letter, known by its place.
+pub fn known(about: &About<'_>, partition: i32, view: &impl View) -> Result<Option<Known>, StateError> {
+    let Some(mut known) = view.seen(about)? else { return Ok(None) };
+    if let Status::Parked(waits) = known.seen.status
+        && let Some(lost) = view.seen(&about_place(partition, waits.offset, about.now))?
+        && let Status::Dead(_) = lost.seen.status
+    {
+        known.seen.status = lost.seen.status;
+    }
+    Ok(Some(known))
+}
+
+/// What the state is asked about an event whose identity nobody knows: its place is its name.
+pub fn about_place(partition: i32, offset: i64, now: i64) -> About<'static> {
+    // No source has an empty name.
+    let hash = schemas::identity::event_hash("", format!("{partition}-{offset}").as_bytes());
+    About { source: UNKNOWN_SOURCE, class: keys::MARKS, slot: 0, hash, now }
 }
 
 /// What the state is asked about an event.

@@ -16,7 +16,7 @@ use crate::log::Fault;
 use crate::position::Position;
 use crate::state::overlay::{Overlay, Reader};
 use crate::state::wait::WaitChange;
-use crate::state::{Changes, Cursor, Entry, Known, StateError, Store};
+use crate::state::{Changes, Cursor, DeadRef, Entry, Known, StateError, Store};
 use crate::step::handle::Handlers;
 use crate::step::order::short_hash;
 use crate::step::route::Death;
@@ -255,7 +255,10 @@ impl<S: Store> Task<S> {
         let now = self.position.stream_time.max(input.timestamp);
         let visible = self.visible(input.offset, 0);
         let decision = match self.poison(means.shared.suspicion, visible) {
-            Some(death) => step::route::undecodable(death),
+            Some(death) => {
+                let dead = DeadRef { offset: input.offset, generation: 0 };
+                step::route::undecodable(death, &step::about_place(self.partition, input.offset, now), dead)
+            }
             None => {
                 let turn = self.first_turn(input.key, &means.shared.handlers);
                 self.decide(input, turn, now, &means.shared.handlers, visible)?

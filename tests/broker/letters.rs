@@ -7,7 +7,8 @@ use schemas::Topic;
 use serde_json::{Value, json};
 use weir_tests::memory::{self, Watched};
 
-use crate::scene::{Scene, record};
+use crate::rig::Waited;
+use crate::scene::{Scene, record, resource_in};
 
 /// What `weir dead` may take more for ten times as many letters, as docs/cli.md says.
 const GROWTH: u64 = 32 << 20;
@@ -46,6 +47,42 @@ async fn an_event_whose_record_was_lost_can_be_given_up_and_the_books_say_so() {
     let sum = |source: &str, place| books.values().map(|tallies| tallies.get(source, place)).sum::<u64>();
     assert_eq!((sum("alpha", Place::Dead), sum("alpha", Place::Discarded)), (0, 2), "{books:?}");
     assert_eq!((sum("unknown", Place::Dead), sum("unknown", Place::Discarded)), (0, 0), "{books:?}");
+}
+
+#[tokio::test]
+async fn an_event_whose_record_was_lost_can_be_delivered_again() {
+    let mut scene = Scene::new("lost-again", "delays = [\"2s\"]\nattempts = 50").await;
+    let (once, late) = ((resource_in(0, 0), "fails-1"), (resource_in(1, 0), "fails-2"));
+    scene.feed(&[once, late]);
+    let process = scene.stay("a");
+    scene.wait("two that wait", |scene| if scene.hops().len() == 2 { Ok(()) } else { Err("none".to_owned()) }).await;
+    process.kill().expect("killed");
+    scene.rig.truncate(&Topic::Verified).await;
+    let process = scene.stay("a");
+    let list = |scene: &Scene| scene.weir(&["dead", "list", "--state", "dead", "-o", "jsonl"]);
+    scene.wait("two lost ones", |scene| if list(scene).rows.len() == 2 { Ok(()) } else { Err(list(scene).text) }).await;
+    process.kill().expect("killed");
+    // One is delivered again, and waits again before it passes; nobody delivers the other until it was given up.
+    let hops = |scene: &Scene| scene.hops()["fails-1"].len();
+    let before = hops(&scene);
+    scene.feed(&[once]);
+    let process = scene.stay("a");
+    scene.wait("its hops", |scene| if hops(scene) > before { Ok(()) } else { Err("none".to_owned()) }).await;
+    process.kill().expect("killed");
+    scene.mend();
+    let process = scene.stay("a");
+    scene.wait("one left", |scene| if list(scene).rows.len() == 1 { Ok(()) } else { Err(list(scene).text) }).await;
+    let said = scene.weir(&["dead", "discard", "1-0-0", "--note", "gone", "--yes"]);
+    assert_eq!((said.code, &said.rows[0]["result"]), (Some(0), &json!("discarded")), "{}", said.text);
+    scene.feed(&[late, once]);
+    scene.wait("all are read", |scene| if scene.rig.lag() == 0 { Ok(()) } else { Err("lag".to_owned()) }).await;
+    process.kill().expect("killed");
+    // The store has what was committed once a process ends in order.
+    assert_eq!(scene.rig.run("a", "-", "-").await, Waited::Code(0), "{}", scene.rig.log("a"));
+    assert_eq!(scene.clean(), ["fails-1"]);
+    let books = scene.rig.store_tallies("a");
+    let sum = |place| books.values().map(|tallies| tallies.get("alpha", place)).sum::<u64>();
+    assert_eq!([Place::Clean, Place::Duplicate, Place::Discarded, Place::Dead].map(sum), [1, 3, 1, 0], "{books:?}");
 }
 
 /// A letter of the crowd: its source, resource and event id.

@@ -414,24 +414,6 @@ impl Rig {
         self.config.topics.retry_delays.iter().map(|delay| Topic::Retry(delay.clone())).collect()
     }
 
-    /// The first record of some partition that begins with one for `clean-events`.
-    pub fn a_clean_one(&self) -> (i32, i64) {
-        let expected = history::expect(&self.input());
-        let mut clean = expected.places.iter().filter(|((_, offset), place)| *offset == 0 && **place == Place::Clean);
-        clean.next().map(|(src, _)| *src).expect("the first event of a partition is new")
-    }
-
-    /// Whether another record of its partition is of the same event.
-    pub fn has_copy(&self, (partition, offset): (i32, i64)) -> bool {
-        let input = self.input();
-        let id = |record: &Verified| {
-            let event = schemas::VerifiedEvent::decode(&record.value).ok();
-            event.map(|event| (event.source.to_owned(), event.event_id.to_owned()))
-        };
-        let of = input[&partition].get(usize::try_from(offset).expect("an offset")).and_then(id);
-        of.is_some() && input[&partition].iter().filter(|record| id(record) == of).count() > 1
-    }
-
     /// Checks that a record became a dead letter, that other partitions are as if nothing had been, and that its own
     /// was read to the end.
     pub fn check_given_up(&self, poison: (i32, i64)) {

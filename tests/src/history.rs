@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use processor::books::{Place, Tallies, UNKNOWN_SOURCE};
 use processor::emit::dead_id;
 use processor::state::{DeadRef, Last, ResourceHash, Seen, Status, keys};
+use processor::step::about_place;
 use processor::step::dedup::check_of;
 use processor::step::order::short_hash;
 use rand::rngs::StdRng;
@@ -186,6 +187,8 @@ fn expect_one(
     let tallies = expected.tallies.entry(at.0).or_default();
     let Ok(event) = VerifiedEvent::decode(&record.value) else {
         tallies.add(UNKNOWN_SOURCE, Place::Dead);
+        let status = Status::Dead(DeadRef { offset: at.1, generation: 0 });
+        known.seen.insert(about_place(at.0, at.1, now).hash, Seen { first_seen: now, check: 0, status });
         expected.places.insert(at, Place::Dead);
         return;
     };
@@ -231,10 +234,10 @@ fn expect_one(
 }
 
 fn judge(event: &VerifiedEvent<'_>, record: &Verified, known: &mut Known) -> Place {
-    let occurred_at = event.occurred_at_ms.expect("every event of the model has a time");
     if event.kind == EventKind::Other {
         return Place::Clean;
     }
+    let occurred_at = event.occurred_at_ms.expect("every snapshot of the model has a time");
     if is_stale(event, record, known) {
         return if event.stale == StaleMode::Flag { Place::Clean } else { Place::Stale };
     }

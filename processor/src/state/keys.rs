@@ -28,7 +28,7 @@ pub const CLASSES: [i64; 8] = [HOUR, DAY, 4 * DAY, 8 * DAY, 32 * DAY, 128 * DAY,
 pub const MARKS: u8 = 7;
 /// Buckets a class is divided into.
 const BUCKETS_PER_CLASS: i64 = 4;
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The key of the cursor.
 pub const CURSOR: &[u8] = b"c";
@@ -125,13 +125,13 @@ pub fn encode_seen(seen: &Seen, out: &mut Vec<u8>) {
     out.extend_from_slice(&seen.check.to_be_bytes());
     match seen.status {
         Status::Done => out.push(0),
-        Status::Parked => out.push(1),
-        Status::Dead(dead) => {
-            out.push(2);
-            put_i64(out, dead.offset);
-            put_u64(out, dead.generation);
-        }
+        Status::Parked(_) => out.push(1),
+        Status::Dead(_) => out.push(2),
         Status::Discarded => out.push(3),
+    }
+    if let Status::Parked(dead) | Status::Dead(dead) = seen.status {
+        put_i64(out, dead.offset);
+        put_u64(out, dead.generation);
     }
 }
 
@@ -142,7 +142,7 @@ pub fn decode_seen(value: &[u8]) -> Result<Seen, Malformed> {
     let check = u16::from_be_bytes(fields.array()?);
     let status = match fields.u8()? {
         0 => Status::Done,
-        1 => Status::Parked,
+        1 => Status::Parked(DeadRef { offset: fields.i64()?, generation: fields.u64()? }),
         2 => Status::Dead(DeadRef { offset: fields.i64()?, generation: fields.u64()? }),
         3 => Status::Discarded,
         _ => return Err(Malformed),
@@ -274,9 +274,8 @@ mod tests {
 
     #[test]
     fn values_and_the_cursor_survive_the_round_trip() {
-        for status in
-            [Status::Done, Status::Parked, Status::Dead(DeadRef { offset: i64::MAX, generation: 3 }), Status::Discarded]
-        {
+        let dead = DeadRef { offset: i64::MAX, generation: 3 };
+        for status in [Status::Done, Status::Parked(dead), Status::Dead(dead), Status::Discarded] {
             let seen = Seen { first_seen: 1_700_000_000_123, check: 0xabcd, status };
             let mut out = Vec::new();
             encode_seen(&seen, &mut out);

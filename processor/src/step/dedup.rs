@@ -2,7 +2,8 @@
 //!
 //! The window is judged exactly, in stream time: `now - first_seen < window` is a duplicate, equal or more is new.
 //! A duplicate does not extend the window. A redelivery of a dead letter is let through: the provider may have
-//! repaired what was wrong with us. An event that waited finds itself parked, which is no copy.
+//! repaired what was wrong with us, and an event whose record was lost while it waited is one too. An event that
+//! waited finds itself parked, which is no copy.
 
 use schemas::VerifiedEvent;
 use xxhash_rust::xxh3::xxh3_64;
@@ -32,9 +33,9 @@ pub fn dedup(event: &VerifiedEvent<'_>, about: &About<'_>, turn: Turn<'_>, known
     };
     let is_within = about.now.saturating_sub(seen.first_seen) < event.window_ms;
     match (seen.status, turn) {
-        (Status::Parked, Turn::Again(_)) => Verdict::New,
+        (Status::Parked(_), Turn::Again(_)) => Verdict::New,
         // What waits stays known whatever its window, or it would park behind itself.
-        (Status::Parked, Turn::First { .. } | Turn::Redrive(_)) => duplicate(event, seen.check),
+        (Status::Parked(_), Turn::First { .. } | Turn::Redrive(_)) => duplicate(event, seen.check),
         (Status::Done | Status::Discarded, _) if is_within => duplicate(event, seen.check),
         (Status::Done | Status::Discarded, _) => Verdict::New,
         (Status::Dead(dead), _) => Verdict::Redelivery(dead),

@@ -21,9 +21,16 @@ pub struct Death {
     pub stage: &'static str,
 }
 
-/// The decision about a record that is no event: it dies, and the state learns nothing.
-pub fn undecodable<'a>(death: Death) -> Decision<'a> {
-    Decision { event: None, outcome: Outcome::Dead(death), entry: None, supersedes: None, body: None }
+/// The decision about a record that is no event, or of which nobody can tell: it dies, and is known by its place.
+pub fn undecodable<'a>(death: Death, place: &About<'_>, dead: DeadRef) -> Decision<'a> {
+    let entry = Some(place_entry(place, Status::Dead(dead)));
+    Decision { event: None, outcome: Outcome::Dead(death), entry, supersedes: None, body: None }
+}
+
+/// What the state shall know of an event that is known by its place.
+pub fn place_entry(place: &About<'_>, status: Status) -> Entry {
+    let seen = Seen { first_seen: place.now, check: 0, status };
+    Entry { class: place.class, window_class: place.class, slot: place.slot, hash: place.hash, seen, last: None }
 }
 
 /// The decision about a copy.
@@ -54,7 +61,7 @@ impl<'i> Route<'_, 'i> {
         let (outcome, status, last) = match place {
             Place::Dead => {
                 let death = Death { reason: ReasonCode::HandlerRejected, message: String::new(), stage: "handle" };
-                (Outcome::Dead(death), self.dead(), None)
+                (Outcome::Dead(death), Status::Dead(self.dead_ref()), None)
             }
             Place::Stale => (Outcome::StaleRouted, Status::Done, None),
             Place::Clean | Place::Duplicate | Place::Discarded | Place::Parked | Place::Retrying => {
@@ -83,7 +90,7 @@ impl<'i> Route<'_, 'i> {
             // It would die of the same again: one dead letter stands for it already.
             (Handled::Dead { .. }, _) if supersedes.is_some() => return duplicate(event, false),
             (Handled::Dead { reason, message, stage }, _) => {
-                (Outcome::Dead(Death { reason, message, stage }), self.dead(), None)
+                (Outcome::Dead(Death { reason, message, stage }), Status::Dead(self.dead_ref()), None)
             }
             (Handled::Retry(retry), _) => return self.waits(event, Outcome::Retry(retry)),
             (Handled::Call(handler, call), _) => return self.waits(event, Outcome::Call(handler, call)),
@@ -116,15 +123,15 @@ impl<'i> Route<'_, 'i> {
         }
     }
 
-    fn dead(&self) -> Status {
-        Status::Dead(DeadRef { offset: self.input.offset, generation: self.turn.past().generation })
+    fn dead_ref(&self) -> DeadRef {
+        DeadRef { offset: self.input.offset, generation: self.turn.past().generation }
     }
 
     /// That an event waits, unless that is known, or it is another delivery of a dead letter: whoever is first of
     /// such deliveries to pass makes copies of the rest.
     fn waiting_entry(&self, event: &VerifiedEvent<'_>) -> Option<Entry> {
-        let is_known = self.known.is_some_and(|known| known.seen.status == Status::Parked);
-        (!is_known && self.redelivery().is_none()).then(|| self.entry(event, Status::Parked, None))
+        let is_known = self.known.is_some_and(|known| matches!(known.seen.status, Status::Parked(_)));
+        (!is_known && self.redelivery().is_none()).then(|| self.entry(event, Status::Parked(self.dead_ref()), None))
     }
 
     /// What the state shall know, and the window begins now. An event that is marked stays among the marks while they
@@ -134,7 +141,7 @@ impl<'i> Route<'_, 'i> {
         let is_marked = self.known.is_some_and(|known| known.class == mark);
         let class = match status {
             Status::Done if !is_marked => self.about.class,
-            Status::Done | Status::Parked | Status::Dead(_) | Status::Discarded => mark,
+            Status::Done | Status::Parked(_) | Status::Dead(_) | Status::Discarded => mark,
         };
         let seen = Seen { first_seen: self.about.now, check: check_of(event.body), status };
         Entry { class, window_class: self.about.class, slot: self.about.slot, hash: self.about.hash, seen, last }

@@ -119,6 +119,7 @@ impl<S: Store> Task<S> {
         // Nobody looks whether this one is visible already: the topic keeps the last of each dead letter.
         if let Some(dead) = decision.supersedes {
             (means.send)(&means.emitter.superseded(self.partition, dead, case.input, stamp))?;
+            self.settle_place(dead.offset)?;
         }
         if case.command.is_some() {
             self.send_resolution(&decision, case, stamp, means)?;
@@ -315,6 +316,10 @@ impl<S: Store> Task<S> {
             self.counts.push(Count::Attempts { source: source.to_owned(), attempts: attempt });
         }
         match decision.entry {
+            Some(entry) if decision.event.is_none() => {
+                self.push(UNKNOWN_SOURCE, entry);
+                self.touch(source, None);
+            }
             Some(entry) => self.push(source, entry),
             None => self.touch(source, None),
         }

@@ -4,9 +4,8 @@
 //! once. An accepted event goes its way at once, or to its place among those of its resource that wait.
 
 use schemas::command::{Command, Verb};
-use schemas::identity::{self, Hash128};
 use schemas::resolution::Outcome as Resolved;
-use schemas::{VerifiedEvent, partition};
+use schemas::{DeadId, VerifiedEvent, partition};
 
 use super::case::{self, Case};
 use super::{Count, Means, TakeError, Task};
@@ -14,10 +13,22 @@ use crate::books::{Place, UNKNOWN_SOURCE};
 use crate::emit::Stamp;
 use crate::log::Loose;
 use crate::state::wait::{Detail, Lies, WaitChange, Waits};
-use crate::state::{Entry, Known, Seen, StateError, Status, Store, keys};
+use crate::state::{DeadRef, Entry, Seen, StateError, Status, Store, keys};
 use crate::step::dedup::check_of;
 use crate::step::order::short_hash;
 use crate::step::{self, About, Input, Past, Turn, View};
+
+/// How things stand with a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is dead, and may be run again or given up.
+    Dead,
+    /// It is dead, but its event got through, or is on its way, in another delivery: it may be given up, and must not
+    /// run.
+    Passed,
+    /// It was resolved before, or never was.
+    Gone,
+}
 
 impl<S: Store> Task<S> {
     /// Carries out commands that were read, at most so many.
@@ -58,52 +69,83 @@ impl<S: Store> Task<S> {
         let now = self.position.stream_time;
         let about = event.as_ref().map(|event| step::about(event, &record.key, now));
         let books = books(command, event.as_ref());
-        let has_mark = about.is_some() && books != UNKNOWN_SOURCE;
-        if !self.is_dead(command, about.as_ref(), books, has_mark)? {
-            self.touch(books, None);
-            return self.resolve(command, Resolved::Superseded, true, means);
+        let standing = self.standing(command, about.as_ref(), books)?;
+        if standing != Standing::Gone && self.is_known_by_place(command.dead_id.offset)? {
+            let status = if command.verb == Verb::Discard { Status::Discarded } else { Status::Done };
+            self.note_place(command.dead_id.offset, status);
         }
-        if !has_mark {
-            self.push(UNKNOWN_SOURCE, without_identity(command, now));
-        }
-        let known = (event, about);
-        match (command.verb, known) {
-            (Verb::Discard, known) => self.discard(command, known, books, means),
-            (Verb::Redrive, (Some(event), Some(about))) if self.waiting.holds_back(short_hash(&record.key)) => {
+        match (standing, command.verb, event, about) {
+            (Standing::Gone, ..) => {
+                self.touch(books, None);
+                self.resolve(command, Resolved::Superseded, true, means)
+            }
+            (Standing::Passed, Verb::Redrive, ..) => {
+                self.tallies.shift(books, Place::Dead, Place::Duplicate);
+                self.touch(books, None);
+                self.resolve(command, Resolved::Superseded, false, means)
+            }
+            (standing, Verb::Discard, event, about) => {
+                if let (Standing::Dead, Some(event), Some(about)) = (standing, event, about) {
+                    self.note(&event, &about, Status::Discarded);
+                }
+                self.tallies.shift(books, Place::Dead, Place::Discarded);
+                self.touch(books, None);
+                self.resolve(command, Resolved::Discarded, false, means)
+            }
+            (Standing::Dead, Verb::Redrive, Some(event), Some(about))
+                if self.waiting.holds_back(short_hash(&record.key)) =>
+            {
                 self.queue(command, (&event, &about), record, lies, books);
                 Ok(())
             }
-            (Verb::Redrive, (event, _)) => self.redrive(command, record, lies, (event.as_ref(), books), means),
+            (Standing::Dead, Verb::Redrive, event, _) => {
+                self.redrive(command, record, lies, (event.as_ref(), books), means)
+            }
         }
     }
 
-    /// Whether the dead letter that is meant is still dead. `has_mark`: when it died, the state took note of its event.
-    fn is_dead(
-        &self,
-        command: &Command<'_>,
-        about: Option<&About<'_>>,
-        books: &str,
-        has_mark: bool,
-    ) -> Result<bool, StateError> {
+    /// How things stand with the dead letter that is meant.
+    fn standing(&self, command: &Command<'_>, about: Option<&About<'_>>, books: &str) -> Result<Standing, StateError> {
+        let DeadId { offset, .. } = command.dead_id;
         // Nothing is dead here: whoever sent this made it up.
-        if command.dead_id.offset >= self.position.next || self.tallies.get(books, Place::Dead) == 0 {
-            return Ok(false);
+        if offset >= self.position.next || self.tallies.get(books, Place::Dead) == 0 {
+            return Ok(Standing::Gone);
         }
-        if !has_mark {
-            let now = self.position.stream_time;
-            let Entry { class, slot, hash, .. } = without_identity(command, now);
-            if View::seen(&self.view(), &About { source: UNKNOWN_SOURCE, class, slot, hash, now })?.is_some() {
-                return Ok(false);
-            }
-        }
-        let Some(about) = about else { return Ok(true) };
-        match View::seen(&self.view(), about)? {
-            Some(Known { seen, .. }) if seen.status == Status::Dead(case::dead_ref(command)) => Ok(true),
-            // Another delivery of an event that could not be read was: this one may be given up, and must not run.
-            Some(_) => Ok(!has_mark && command.verb == Verb::Discard),
+        let dead = Status::Dead(case::dead_ref(command));
+        let view = self.view();
+        let by_place = View::seen(&view, &step::about_place(self.partition, offset, self.position.stream_time))?;
+        let by_identity = match about {
+            Some(about) => step::known(about, self.partition, &view)?,
+            None => None,
+        };
+        Ok(match (by_place.map(|known| known.seen.status), by_identity.map(|known| known.seen.status)) {
+            (_, Some(status)) if status == dead => Standing::Dead,
+            // Nobody could tell which event it was, and another delivery of it could be read.
+            (Some(status), Some(_)) if status == dead => Standing::Passed,
+            (Some(status), None) if status == dead => Standing::Dead,
+            (Some(_), _) | (_, Some(_)) => Standing::Gone,
             // Its mark is over, and so is, nearly, the time that dead letters are kept.
-            None => Ok(true),
+            (None, None) => Standing::Dead,
+        })
+    }
+
+    /// Whether the event of this offset is known by its place, having or having had no identity.
+    fn is_known_by_place(&self, offset: i64) -> Result<bool, StateError> {
+        let place = step::about_place(self.partition, offset, self.position.stream_time);
+        Ok(View::seen(&self.view(), &place)?.is_some())
+    }
+
+    fn note_place(&mut self, offset: i64, status: Status) {
+        let place = step::about_place(self.partition, offset, self.position.stream_time);
+        self.push(UNKNOWN_SOURCE, step::route::place_entry(&place, status));
+    }
+
+    /// Another delivery of an event got through: its dead letter is resolved, by whatever name the event was known.
+    pub(super) fn settle_place(&mut self, offset: i64) -> Result<(), StateError> {
+        if self.is_known_by_place(offset)? {
+            self.note_place(offset, Status::Done);
         }
+        Ok(())
     }
 
     fn resolve(
@@ -118,24 +160,6 @@ impl<S: Store> Task<S> {
         let resolution = case::resolution(command, result, means.now_ms);
         self.counts.push(Count::Redriven(result));
         Ok((means.send)(&means.emitter.resolution(&resolution, is_late, None, stamp))?)
-    }
-
-    fn discard(
-        &mut self,
-        command: &Command<'_>,
-        (event, about): (Option<VerifiedEvent<'_>>, Option<About<'_>>),
-        books: &str,
-        means: &mut Means<'_>,
-    ) -> Result<(), TakeError> {
-        self.tallies.shift(books, Place::Dead, Place::Discarded);
-        self.touch(books, None);
-        let dead = Status::Dead(case::dead_ref(command));
-        if let (Some(event), Some(about)) = (event, about)
-            && View::seen(&self.view(), &about)?.is_none_or(|known| known.seen.status == dead)
-        {
-            self.note(&event, &about, Status::Discarded);
-        }
-        self.resolve(command, Resolved::Discarded, false, means)
     }
 
     fn note(&mut self, event: &VerifiedEvent<'_>, about: &About<'_>, status: Status) {
@@ -154,11 +178,12 @@ impl<S: Store> Task<S> {
         lies: Lies,
         books: &str,
     ) {
-        self.note(event, about, Status::Parked);
+        let generation = command.dead_id.generation + 1;
+        self.note(event, about, Status::Parked(DeadRef { offset: command.dead_id.offset, generation }));
         self.shift((books, Place::Dead), (about.source, Place::Parked));
         let detail = Detail {
             lies,
-            generation: command.dead_id.generation + 1,
+            generation,
             handled: command.attempts,
             first_failed_ms: command.first_failed_ms,
             ..Detail::default()
@@ -213,13 +238,4 @@ fn books<'a>(command: &Command<'a>, event: Option<&VerifiedEvent<'a>>) -> &'a st
         Some(source) => source,
         None => event.map_or(UNKNOWN_SOURCE, |event| event.source),
     }
-}
-
-/// What the state knows of a resolved dead letter that has no identity: that it was resolved.
-fn without_identity(command: &Command<'_>, now: i64) -> Entry {
-    let id = command.dead_id.to_string();
-    let seen = Seen { first_seen: now, check: 0, status: Status::Done };
-    // No source has an empty name.
-    let hash: Hash128 = identity::event_hash("", id.as_bytes());
-    Entry { class: keys::MARKS, window_class: keys::MARKS, slot: 0, hash, seen, last: None }
 }

@@ -16,8 +16,8 @@ impl<S: Store> Task<S> {
     }
 
     /// When the oldest open dead letter died, in stream time. Reads every mark, and so is not for every transaction.
-    /// A letter without a mark is not found: its event had no identity, or a window longer than the marks. Only
-    /// between transactions.
+    /// A letter without a mark is not found: its event had a window longer than the marks. Only between
+    /// transactions.
     pub fn oldest_dead(&self) -> Result<Option<i64>, StateError> {
         let stored = self.store.marks()?;
         let mut oldest = None;

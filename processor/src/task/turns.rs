@@ -6,10 +6,10 @@ use schemas::{ReasonCode, headers};
 use super::case::Case;
 use super::{Means, TakeError, Task};
 use crate::log::Loose;
-use crate::state::Store;
 use crate::state::wait::Lies;
+use crate::state::{DeadRef, Store};
 use crate::step::route::{self, Death};
-use crate::step::{Input, Past, Turn};
+use crate::step::{self, Input, Past, Turn};
 use crate::waiting::{Item, Spot};
 
 impl<S: Store> Task<S> {
@@ -97,7 +97,9 @@ impl<S: Store> Task<S> {
             value: b"",
         };
         let visible = self.visible(spot.1, item.generation());
-        let decision = route::undecodable(death);
+        let dead = DeadRef { offset: spot.1, generation: item.generation() };
+        let place = step::about_place(self.partition, spot.1, self.position.stream_time);
+        let decision = route::undecodable(death, &place, dead);
         let case = Case {
             from: Some(item.place()),
             detail: item.detail.as_deref(),

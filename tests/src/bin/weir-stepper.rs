@@ -66,7 +66,7 @@ fn main() -> ! {
     let stores = TroubledStores::new(stores, tracker.clone(), control == Control::DedupInMemory);
     let own: Vec<Box<dyn Handler>> = match (std::env::var(SCRIPT), std::env::var_os(FLAKY)) {
         (Ok(script), _) => vec![Box::new(Script::new(&script))],
-        (Err(_), Some(_)) => vec![Box::new(Flaky::default())],
+        (Err(_), Some(_)) => vec![Box::new(Flaky::from_environment())],
         (Err(_), None) => Vec::new(),
     };
     let handlers = Arc::new(app::handlers(&config, own).expect("schemas"));

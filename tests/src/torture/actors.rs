@@ -8,6 +8,7 @@ mod disk;
 mod network;
 mod people;
 mod processes;
+mod service;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rand::RngExt;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use crate::fetch_target::FetchTarget;
 use crate::pipeline::Pipeline;
 use crate::seed::{Random, random};
 use crate::torture::fleet::Member;
@@ -45,6 +48,8 @@ pub struct Scene {
     pub ingests: Vec<Arc<Member>>,
     /// The disk of the last processor, where it could be made small.
     pub disk: Option<SmallDisk>,
+    /// What a handler of the processors asks.
+    pub service: Mutex<FetchTarget>,
     /// Where people have their tools.
     pub office: Arc<Pipeline>,
     /// What is written down.
@@ -66,12 +71,13 @@ pub async fn act(scene: &Arc<Scene>) -> Result<()> {
         let scene = Arc::clone(scene);
         actors.spawn(async move { processes::torment_processor(&scene, number).await });
     }
-    let [guest, doors, brokers, network, people] = std::array::from_fn(|_| Arc::clone(scene));
+    let [guest, doors, brokers, network, people, service] = std::array::from_fn(|_| Arc::clone(scene));
     actors.spawn(async move { processes::come_and_go(&guest).await });
     actors.spawn(async move { processes::torment_ingests(&doors).await });
     actors.spawn(async move { brokers::torment(&brokers).await });
     actors.spawn(async move { network::torment(&network).await });
     actors.spawn(async move { people::operate(&people).await });
+    actors.spawn(async move { service::torment(&service).await });
     while let Some(ended) = actors.join_next().await {
         ended.map_err(anyhow::Error::from)??;
     }

@@ -1,6 +1,6 @@
 //! The evidence: one line for each run, and the page that is made of all lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -41,6 +41,9 @@ pub struct Run {
     /// Commands of people about dead letters.
     #[serde(default)]
     pub commands: u64,
+    /// Calls that a handler made of another service, and that reached it.
+    #[serde(default)]
+    pub calls: u64,
     /// Where the full disk was: `tmpfs`, or `not run`.
     pub disk: String,
     /// How often each kind of fault was done.
@@ -90,7 +93,7 @@ pub fn page() -> Result<String> {
     let text = fs::read_to_string(place::root().join(LINES)).unwrap_or_default();
     let runs = text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("{LINES}: {line}")));
     let runs = runs.collect::<Result<Vec<Run>>>()?;
-    Ok(format!("{ABOUT}{}{}{}{RIVALS}", summary(&runs), faults(&runs), table(&runs)))
+    Ok(format!("{ABOUT}{}{}{}{}{RIVALS}", summary(&runs), builds(&runs), faults(&runs), table(&runs)))
 }
 
 fn summary(runs: &[Run]) -> String {
@@ -104,6 +107,27 @@ fn summary(runs: &[Run]) -> String {
         sum(&|run| run.faults.values().sum()),
         sum(&|run| run.violations.len() as u64),
     )
+}
+
+fn builds(runs: &[Run]) -> String {
+    let mut out = "\n## Sum by build\n\n| Commit | Seeds | Minutes | Events | Faults | Violations |\n\
+                   |---|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for of_build in runs.chunk_by(|one, next| one.commit == next.commit) {
+        let sum = |of: &dyn Fn(&Run) -> u64| number(of_build.iter().map(of).sum());
+        writeln!(
+            out,
+            "| `{}` | {} | {:.0} | {} | {} | {} |",
+            of_build[0].commit,
+            of_build.iter().map(|run| run.seed).collect::<BTreeSet<_>>().len(),
+            of_build.iter().fold(0.0, |minutes, run| minutes + run.minutes),
+            sum(&|run| run.events),
+            sum(&|run| run.faults.values().sum()),
+            sum(&|run| run.violations.len() as u64),
+        )
+        .expect("a string takes any text");
+    }
+    out
 }
 
 fn faults(runs: &[Run]) -> String {
@@ -122,14 +146,14 @@ fn faults(runs: &[Run]) -> String {
 fn table(runs: &[Run]) -> String {
     let mut out =
         "\n## Runs\n\n| Date | Commit | Seed | Minutes | Events | Requests | Made again | Clean | Stale | Dead | \
-                   Duplicates | Retries | Commands | Faults | Takeovers | Rest, s | Violations |\n\
-                   |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+                   Duplicates | Retries | Calls | Commands | Faults | Takeovers | Rest, s | Violations |\n\
+                   |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
             .to_owned();
     for run in runs {
         let [clean, stale, dead] = run.outputs.map(number);
         writeln!(
             out,
-            "| {} | `{}` | {} | {} | {} | {} | {} | {clean} | {stale} | {dead} | {} | {} | {} | {} | {} | {:.0} | {} |",
+            "| {} | `{}` | {} | {} | {} | {} | {} | {clean} | {stale} | {dead} | {} | {} | {} | {} | {} | {} | {:.0} | {} |",
             run.date,
             run.commit,
             run.seed,
@@ -139,6 +163,7 @@ fn table(runs: &[Run]) -> String {
             number(run.again),
             number(run.duplicates),
             number(run.retries),
+            number(run.calls),
             number(run.commands),
             number(run.faults.values().sum()),
             number(run.recoveries.get("partition taken over").copied().unwrap_or_default()),

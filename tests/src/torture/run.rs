@@ -11,6 +11,8 @@ use tokio::task::{JoinHandle, JoinSet, block_in_place};
 
 use crate::cluster::Cluster;
 use crate::deeds::Deeds;
+use crate::fetch_target::{self, FetchTarget};
+use crate::flaky;
 use crate::ledger::Open;
 use crate::payloads::Payloads;
 use crate::pipeline::{Pipeline, Setup};
@@ -134,6 +136,7 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
     let Options { seed, time, rate, .. } = options;
     let folder_of_brokers = brokers.to_owned();
     let nodes = tokio::task::spawn_blocking(move || Nodes::start(&folder_of_brokers)).await??;
+    let service = FetchTarget::start(fetch_target::seeded(seed)).await?;
     let setup = Setup {
         brokers: nodes.through_proxies(),
         prefix: String::new(),
@@ -144,7 +147,10 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
         body_limit: BODY_LIMIT,
         session_timeout: "6s",
         wait: "60s",
-        environment: vec![("WEIR__TOPICS__REPLICATION".to_owned(), "3".to_owned())],
+        environment: vec![
+            ("WEIR__TOPICS__REPLICATION".to_owned(), "3".to_owned()),
+            (flaky::SERVICE.to_owned(), service.url()),
+        ],
         processor: "weir-flaky",
         sections: RETRY,
     };
@@ -184,7 +190,8 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
     };
     let end = start + time;
     let office = Arc::clone(&pipeline);
-    let scene = Scene { seed, end, nodes, weather, processors, guest, ingests, disk, office, journal };
+    let scene =
+        Scene { seed, end, nodes, weather, processors, guest, ingests, disk, service: service.into(), office, journal };
     let (scene, stage) = (Arc::new(scene), Arc::new(stage));
     Ok(Site { options, pipeline, scene, cluster, stage, witness, _proxies: proxies })
 }
@@ -271,6 +278,7 @@ impl Site {
             extra_copies: 0,
             retries: 0,
             commands: 0,
+            calls: self.scene.service.lock().await.asked().values().map(|calls| u64::from(*calls)).sum(),
             disk: if self.scene.disk.is_some() { "tmpfs" } else { "not run" }.to_owned(),
             faults: journal.faults(),
             recoveries,
