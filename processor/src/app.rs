@@ -170,8 +170,11 @@ async fn await_topics(config: &Config, status: &Status, shutdown: &Shutdown) -> 
 async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut wanted = config.topics.all();
     wanted.retain(|topic| *topic != Topic::Quarantine);
-    let mut findings = topics::check(&config.kafka, &config.topics, &wanted).await?;
-    findings.extend(topics::check_session(&config.kafka, &config.processor).await?);
+    // Each makes a client of its own, which takes its time to connect and to close.
+    let of_topics = topics::check(&config.kafka, &config.topics, &wanted);
+    let of_session = topics::check_session(&config.kafka, &config.processor);
+    let (mut findings, of_session) = tokio::try_join!(of_topics, of_session)?;
+    findings.extend(of_session);
     Ok(findings)
 }
 

@@ -66,22 +66,20 @@ impl ConsumerContext for GroupContext {
 impl GroupContext {
     /// Assigns partitions paused. The offset only has to be a valid one: a takeover seeks before records flow.
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition_offset(&self.topic, *partition, Offset::Offset(self.somewhere(*partition)))?;
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (partition, start) in partitions.iter().zip(self.starts(partitions)) {
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(start))?;
         }
         consumer.incremental_assign(&list)?;
         consumer.pause(&list)
     }
 
-    fn somewhere(&self, partition: i32) -> i64 {
-        match self.lookup.fetch_watermarks(&self.topic, partition, LOOKUP) {
-            Ok((low, _)) => low,
-            Err(error) => {
-                tracing::warn!(%error, partition, "the log's start is unknown while a partition is assigned");
-                0
-            }
-        }
+    fn starts(&self, partitions: &[i32]) -> Vec<i64> {
+        let wanted: Vec<_> = partitions.iter().map(|partition| (self.topic.clone(), *partition)).collect();
+        reader::offsets(&self.lookup, &wanted, Offset::Beginning, LOOKUP).unwrap_or_else(|error| {
+            tracing::warn!(%error, ?partitions, "the log's start is unknown while partitions are assigned");
+            vec![0; partitions.len()]
+        })
     }
 
     fn take(&self) -> Vec<Change> {
@@ -231,15 +229,22 @@ impl Group {
         Ok(Polled { revoked, assigned: Vec::new() })
     }
 
-    /// Lets records flow from an offset on.
-    pub(crate) fn run(&mut self, partition: i32, next: i64) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, Offset::Offset(next))?;
-        for element in self.consumer.seek_partitions(list, SEEK)?.elements() {
+    /// Lets records of partitions flow, each from an offset on. All at once: it waits
+    /// for the client.
+    pub(crate) fn run(&mut self, next: &[(i32, i64)]) -> KafkaResult<()> {
+        if next.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(next.len());
+        for (partition, next) in next {
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))?;
+        }
+        let sought = self.consumer.seek_partitions(list, SEEK)?;
+        for element in sought.elements() {
             element.error()?;
         }
-        self.running.insert(partition);
-        self.consumer.resume(&self.one(partition))
+        self.running.extend(next.iter().map(|(partition, _)| *partition));
+        self.consumer.resume(&sought)
     }
 
     /// Stops records of a partition.

@@ -4,6 +4,7 @@
 //! what is lost here is fetched again.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::log::{Heard, Loose, Want};
-use crate::reader::{Quiet, is_outage};
+use crate::reader::{Quiet, Reader, is_outage, ranges};
 use crate::state::wait::Lies;
 
 /// Questions, and answers, that wait between the worker and the thread.
@@ -232,11 +233,22 @@ impl Ear {
         Self { topic, client, consumer: None, followed: BTreeMap::new(), troubled: None }
     }
 
-    /// Reads a partition from an offset on, or from its beginning if that is gone.
-    pub(crate) fn follow(&mut self, partition: i32, from: i64) -> KafkaResult<()> {
-        self.unfollow(partition);
-        self.followed.insert(partition, from);
-        if self.consumer.is_none() { self.connect() } else { self.assign(partition) }
+    /// Reads partitions, each from an offset on, or from its beginning if that is gone. The reader knows where they
+    /// begin: our own client would answer only after the fetch that it waits for.
+    pub(crate) fn follow(&mut self, from: &[(i32, i64)], reader: &Reader) -> KafkaResult<()> {
+        for (partition, _) in from {
+            self.unfollow(*partition);
+        }
+        self.followed.extend(from.iter().copied());
+        if from.is_empty() {
+            return Ok(());
+        }
+        if self.consumer.is_none() {
+            return self.connect();
+        }
+        let partitions: Vec<i32> = from.iter().map(|(partition, _)| *partition).collect();
+        let ranges = reader.ranges(&self.topic, &partitions)?;
+        self.assign(&partitions, &ranges)
     }
 
     /// Reads it no more.
@@ -253,18 +265,21 @@ impl Ear {
     }
 
     fn connect(&mut self) -> KafkaResult<()> {
-        self.consumer = Some(BaseConsumer::from_config_and_context(&self.client, Quiet)?);
+        let consumer = BaseConsumer::from_config_and_context(&self.client, Quiet)?;
         let partitions: Vec<i32> = self.followed.keys().copied().collect();
-        let connected = partitions.into_iter().try_for_each(|partition| self.assign(partition));
-        connected.inspect_err(|_| self.consumer = None)
+        let ranges = ranges(&consumer, &self.topic, &partitions)?;
+        self.consumer = Some(consumer);
+        self.assign(&partitions, &ranges).inspect_err(|_| self.consumer = None)
     }
 
-    fn assign(&mut self, partition: i32) -> KafkaResult<()> {
-        let (Some(consumer), Some(next)) = (&self.consumer, self.followed.get_mut(&partition)) else { return Ok(()) };
-        let (start, high) = consumer.fetch_watermarks(&self.topic, partition, ANSWER)?;
-        *next = (*next).clamp(start, high.max(start));
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&self.topic, partition, Offset::Offset(*next))?;
+    fn assign(&mut self, partitions: &[i32], ranges: &[RangeInclusive<i64>]) -> KafkaResult<()> {
+        let Some(consumer) = &self.consumer else { return Ok(()) };
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (partition, range) in partitions.iter().zip(ranges) {
+            let Some(next) = self.followed.get_mut(partition) else { continue };
+            *next = (*next).clamp(*range.start(), *range.end());
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))?;
+        }
         consumer.incremental_assign(&list)
     }
 

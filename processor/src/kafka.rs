@@ -111,16 +111,16 @@ impl Log for KafkaLog {
         self.group.collect(batch, bounds)
     }
 
-    fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault> {
-        self.group.run(partition, next).map_err(|error| unsure("let records flow", &error))
+    fn run(&mut self, next: &[(i32, i64)]) -> Result<(), Fault> {
+        self.group.run(next).map_err(|error| unsure("let records flow", &error))
     }
 
     fn pause(&mut self, partition: i32) -> Result<(), Fault> {
         self.group.pause(partition).map_err(|error| unsure("pause a partition", &error))
     }
 
-    fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault> {
-        self.ear.follow(partition, from).map_err(|error| unsure("read commands", &error))
+    fn follow(&mut self, from: &[(i32, i64)]) -> Result<(), Fault> {
+        self.ear.follow(from, &self.reader).map_err(|error| unsure("read commands", &error))
     }
 
     fn unfollow(&mut self, partition: i32) {

@@ -168,13 +168,13 @@ pub type Acks = BTreeMap<(Out, i32), i64>;
 pub trait Log {
     /// Polls the group and collects records of running partitions. Never called while a transaction is open.
     fn collect(&mut self, batch: &mut Batch, bounds: Bounds) -> Result<Polled, Fault>;
-    /// Lets records of a partition flow from `next` on.
-    fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault>;
+    /// Lets records of partitions flow, each from its next offset on.
+    fn run(&mut self, next: &[(i32, i64)]) -> Result<(), Fault>;
     /// Stops records of a partition.
     fn pause(&mut self, partition: i32) -> Result<(), Fault>;
 
-    /// Reads the first retry topic of a partition from an offset on, or from its beginning if it is not there.
-    fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault>;
+    /// Reads the first retry topic of partitions, each from an offset on, or from its beginning if it is not there.
+    fn follow(&mut self, from: &[(i32, i64)]) -> Result<(), Fault>;
     /// Reads it no more.
     fn unfollow(&mut self, partition: i32);
     /// What came from the first retry topics of the partitions that are followed. Never blocks for long, and never

@@ -4,6 +4,7 @@
 //! a log really ends. Neither ever commits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -73,11 +74,16 @@ impl Reader {
 
     /// Where partitions begin and end. What was the end is asked before what is decided.
     pub(crate) fn ends(&self, wanted: &[(String, i32)]) -> KafkaResult<Vec<Ends>> {
-        let starts = offsets(&self.raw, wanted, Offset::Beginning)?;
-        let highs = offsets(&self.raw, wanted, Offset::End)?;
-        let stables = offsets(&self.committed, wanted, Offset::End)?;
+        let starts = offsets(&self.raw, wanted, Offset::Beginning, ANSWER)?;
+        let highs = offsets(&self.raw, wanted, Offset::End, ANSWER)?;
+        let stables = offsets(&self.committed, wanted, Offset::End, ANSWER)?;
         let all = starts.into_iter().zip(highs).zip(stables);
         Ok(all.map(|((start, high), stable)| Ends { start, stable, high }).collect())
+    }
+
+    /// Where partitions begin and end, whatever is decided. This client fetches nothing, so nobody waits behind a fetch.
+    pub(crate) fn ranges(&self, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<RangeInclusive<i64>>> {
+        ranges(&self.raw, topic, partitions)
     }
 
     /// How many partitions a topic has.
@@ -194,13 +200,30 @@ impl Standing {
     }
 }
 
+/// Where partitions begin and end, as a client sees it.
+pub(crate) fn ranges(
+    client: &BaseConsumer<Quiet>,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<Vec<RangeInclusive<i64>>> {
+    let wanted: Vec<_> = partitions.iter().map(|partition| (topic.to_owned(), *partition)).collect();
+    let starts = offsets(client, &wanted, Offset::Beginning, ANSWER)?;
+    let ends = offsets(client, &wanted, Offset::End, ANSWER)?;
+    Ok(starts.into_iter().zip(ends).map(|(start, end)| start..=end.max(start)).collect())
+}
+
 /// The first or the last offset of partitions, all in one request to each broker: both are times of a kind.
-fn offsets(client: &BaseConsumer<Quiet>, wanted: &[(String, i32)], which: Offset) -> KafkaResult<Vec<i64>> {
+pub(crate) fn offsets(
+    client: &BaseConsumer<Quiet>,
+    wanted: &[(String, i32)],
+    which: Offset,
+    patience: Duration,
+) -> KafkaResult<Vec<i64>> {
     let mut list = TopicPartitionList::with_capacity(wanted.len());
     for (topic, partition) in wanted {
         list.add_partition_offset(topic, *partition, which)?;
     }
-    let answered = client.offsets_for_times(list, ANSWER)?;
+    let answered = client.offsets_for_times(list, patience)?;
     let one = |(topic, partition): &(String, i32)| {
         let found = answered.find_partition(topic, *partition);
         let missing = KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition);

@@ -191,6 +191,8 @@ impl<S: Store> Task<S> {
         for change in store.waits()?.iter().chain(&kept.waits) {
             waiting.apply(change);
         }
+        // The clock of the owner before may have been ahead.
+        waiting.set_back(now_ms);
         // Whoever has been redriven may be on its way still: that is known when all commands have been read.
         effects.places.retain(|(src, generation), _| *src >= position.next || *generation > 0 || waiting.has(*src));
         Ok(Self {

@@ -208,6 +208,31 @@ impl Waiting {
         self.due.iter().take_while(move |(due, ..)| *due <= by_ms).map(|(_, src, resource)| (*resource, *src))
     }
 
+    /// Lets nobody wait longer than its pause from now: the clock was ahead when the pause began.
+    pub fn set_back(&mut self, now_ms: i64) {
+        let mut late = Vec::new();
+        for (resource, queue) in &self.queues {
+            for item in &queue.items {
+                let Some(detail) = &item.detail else { continue };
+                let latest = now_ms.saturating_add(detail.pause_ms);
+                if detail.due_ms > latest {
+                    late.push(((*resource, item.src), latest));
+                }
+            }
+        }
+        for (spot, latest) in late {
+            self.unlist(spot);
+            let queue = self.queues.get_mut(&spot.0);
+            let at = queue.as_ref().and_then(|queue| queue.items.binary_search_by_key(&spot.1, |item| item.src).ok());
+            if let (Some(queue), Some(at)) = (queue, at)
+                && let Some(detail) = queue.items.get_mut(at).and_then(|item| item.detail.as_mut())
+            {
+                detail.due_ms = latest;
+            }
+            self.list(spot);
+        }
+    }
+
     /// When the next one is due. 0: as soon as possible.
     pub fn next_due(&self) -> Option<i64> {
         self.due.first().map(|(due, ..)| *due)
@@ -306,6 +331,31 @@ mod tests {
         waiting.apply(&gone(1, 10));
         waiting.set_busy(([1; 12], 11), false);
         assert_eq!(due(&waiting, 700), [11]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nobody_wait_longer_than_its_pause() {
+        let mut waiting = Waiting::new(false);
+        let with_pause = |resource: u8, src: i64, due_ms: i64, pause_ms: i64| {
+            let mut change = change(resource, src, Some(due_ms));
+            let detail = change.now.as_mut().and_then(|now| now.detail.as_mut()).expect("it has one");
+            detail.pause_ms = pause_ms;
+            change
+        };
+        waiting.apply(&with_pause(1, 10, 7_000_500, 500));
+        waiting.apply(&change(1, 11, None));
+        waiting.apply(&with_pause(2, 12, 1_200, 500));
+        waiting.apply(&with_pause(3, 14, 7_000_000, 900));
+        waiting.apply(&with_pause(3, 13, 0, 0));
+        waiting.set_back(1_000);
+        assert_eq!(due(&waiting, 1_499), [13, 12]);
+        assert_eq!(due(&waiting, 1_500), [13, 12, 10]);
+        // Whoever stood behind another keeps its new time.
+        waiting.apply(&gone(3, 13));
+        assert_eq!((due(&waiting, 1_899).len(), due(&waiting, 1_900)), (2, vec![12, 10, 14]));
+        waiting.apply(&gone(3, 14));
+        waiting.apply(&gone(1, 10));
+        assert_eq!(due(&waiting, 1_000), [11]);
     }
 
     #[test]

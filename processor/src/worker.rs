@@ -300,7 +300,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         let outputs: BTreeSet<_> =
             parts.iter().flat_map(|partition| takeover::outputs(&self.log, *partition)).collect();
         let ends = self.log.ends_of(&Vec::from_iter(outputs))?;
-        let mut started = Vec::with_capacity(parts.len());
+        let mut tasks = Vec::with_capacity(parts.len());
         for partition in parts {
             let Some(takeover) = self.takeovers.remove(partition) else { continue };
             let opening = takeover.opening();
@@ -312,13 +312,18 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
                         continue;
                     }
                 };
-            self.log.run(*partition, task.next())?;
-            self.log.follow(*partition, task.commands_from(self.shared.handlers.retries.first_tier()))?;
-            self.observer.taken_over(*partition, opening, torn);
-            self.observer.committed(*partition, task.tallies(), Vec::new());
-            self.tasks.insert(*partition, task);
-            self.note_letters(*partition, 0);
-            started.push(*partition);
+            tasks.push((*partition, task, opening, torn));
+        }
+        let first_tier = self.shared.handlers.retries.first_tier();
+        self.log.run(&Vec::from_iter(tasks.iter().map(|(partition, task, ..)| (*partition, task.next()))))?;
+        let commands = tasks.iter().map(|(partition, task, ..)| (*partition, task.commands_from(first_tier)));
+        self.log.follow(&Vec::from_iter(commands))?;
+        let started = tasks.iter().map(|(partition, ..)| *partition).collect();
+        for (partition, task, opening, torn) in tasks {
+            self.observer.taken_over(partition, opening, torn);
+            self.observer.committed(partition, task.tallies(), Vec::new());
+            self.tasks.insert(partition, task);
+            self.note_letters(partition, 0);
         }
         Ok(Event::Started(started))
     }
@@ -447,11 +452,8 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     }
 
     fn resume(&mut self, parts: &[i32]) -> Result<Event, Fault> {
-        for partition in parts {
-            if let Some(task) = self.tasks.get(partition) {
-                self.log.run(*partition, task.next())?;
-            }
-        }
+        let next = parts.iter().filter_map(|partition| Some((*partition, self.tasks.get(partition)?.next())));
+        self.log.run(&Vec::from_iter(next))?;
         Ok(Event::Resumed)
     }
 

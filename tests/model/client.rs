@@ -180,9 +180,9 @@ impl Log for MemoryLog {
         Ok(polled)
     }
 
-    fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault> {
+    fn run(&mut self, next: &[(i32, i64)]) -> Result<(), Fault> {
         self.point("run")?;
-        self.running.insert(partition, next);
+        self.running.extend(next.iter().copied());
         Ok(())
     }
 
@@ -191,9 +191,9 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault> {
+    fn follow(&mut self, from: &[(i32, i64)]) -> Result<(), Fault> {
         self.point("follow")?;
-        self.heard.insert(partition, (from, false));
+        self.heard.extend(from.iter().map(|(partition, from)| (*partition, (*from, false))));
         Ok(())
     }
 

@@ -212,16 +212,16 @@ impl Log for TroubledLog {
         Ok(polled)
     }
 
-    fn run(&mut self, partition: i32, next: i64) -> Result<(), Fault> {
-        self.around("run", |log| log.run(partition, next))
+    fn run(&mut self, next: &[(i32, i64)]) -> Result<(), Fault> {
+        self.around("run", |log| log.run(next))
     }
 
     fn pause(&mut self, partition: i32) -> Result<(), Fault> {
         self.around("pause", |log| log.pause(partition))
     }
 
-    fn follow(&mut self, partition: i32, from: i64) -> Result<(), Fault> {
-        self.around("follow", |log| log.follow(partition, from))
+    fn follow(&mut self, from: &[(i32, i64)]) -> Result<(), Fault> {
+        self.around("follow", |log| log.follow(from))
     }
 
     fn unfollow(&mut self, partition: i32) {

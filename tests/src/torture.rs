@@ -8,6 +8,7 @@
 pub mod nodes;
 pub mod proxy;
 pub mod weather;
+pub mod clock;
 pub mod fleet;
 // Who tortures it.
 pub mod journal;

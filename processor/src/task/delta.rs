@@ -12,9 +12,10 @@ use crate::state::{Changes, Entry, Store, keys};
 const SNAPSHOT_MS: i64 = 6 * 60 * 60 * 1000;
 
 impl<S: Store> Task<S> {
-    /// Whether a snapshot is due, records or not: the changelog of a partition without events grows old as well.
+    /// Whether a snapshot is due, records or not: the changelog of a partition without events grows old as well. One
+    /// from a time to come was written under a wrong clock.
     pub fn is_snapshot_due(&self, now_ms: i64) -> bool {
-        now_ms.saturating_sub(self.committed.snapshot_ms) >= SNAPSHOT_MS
+        now_ms.saturating_sub(self.committed.snapshot_ms).unsigned_abs() >= SNAPSHOT_MS.unsigned_abs()
     }
 
     /// Sends what the state changes, if it does, one DELTA in as many records as its size asks for.

@@ -13,6 +13,8 @@ use crate::waiting::Spot;
 
 /// Records are fetched this long before they are due, milliseconds.
 const AHEAD_MS: i64 = 500;
+/// A clock that goes back by more than this was set, milliseconds.
+const BACK_MS: i64 = 1000;
 /// Events behind one whose turn comes that are fetched along with it.
 const RUN: usize = 256;
 /// Records that a task holds or has asked for at a time, and their bytes.
@@ -29,6 +31,8 @@ pub(super) struct Errands {
     ready_bytes: usize,
     has_heard_all: bool,
     asked: HashSet<Spot>,
+    /// What the clock said when it was last looked at.
+    seen_ms: i64,
     /// Calls to make when the transaction is committed.
     pub(super) calls: Vec<Wanted>,
     /// Calls under way: for whom, and which handler.
@@ -128,6 +132,10 @@ impl<S: Store> Task<S> {
     /// The records that are wanted next, most urgent first.
     pub fn wants(&mut self, now_ms: i64) -> Vec<Want> {
         let Self { waiting, errands, partition, .. } = self;
+        if now_ms.saturating_add(BACK_MS) < errands.seen_ms {
+            waiting.set_back(now_ms);
+        }
+        errands.seen_ms = now_ms;
         let mut wants = Vec::new();
         if waiting.next_due().is_none_or(|due| due > now_ms.saturating_add(AHEAD_MS)) {
             return wants;

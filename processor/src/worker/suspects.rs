@@ -28,7 +28,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         for partition in partitions {
             let Some(task) = self.tasks.get(&partition) else { continue };
             let done = if partition == suspect {
-                self.log.run(partition, first.map_or(task.next(), |offset| offset + 1))
+                self.log.run(&[(partition, first.map_or(task.next(), |offset| offset + 1))])
             } else {
                 self.aside.push(partition);
                 self.log.pause(partition)
@@ -51,7 +51,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             let is_running =
                 self.life.partitions().get(&partition) == Some(&Stage::Running) && !polled.revoked.contains(&partition);
             if let Some(task) = self.tasks.get(&partition).filter(|_| is_running) {
-                let done = self.log.run(partition, task.next());
+                let done = self.log.run(&[(partition, task.next())]);
                 take_anew_if(done, partition, polled, &mut self.observer);
             }
         }

@@ -14,6 +14,7 @@ use crate::pipeline::{Pipeline, READY_WITHIN, STOP_WITHIN};
 use crate::ports;
 use crate::process::{Process, shown};
 use crate::scrape::{self, Metrics};
+use crate::torture::clock::Clock;
 use crate::torture::journal::Journal;
 use crate::wait::wait_until;
 
@@ -42,6 +43,8 @@ pub struct Member {
     pub state: PathBuf,
     /// Where an ingest takes requests.
     pub listen: SocketAddr,
+    /// What a processor takes for the time.
+    pub clock: Clock,
     admin: SocketAddr,
     pipeline: Arc<Pipeline>,
     journal: Journal,
@@ -66,6 +69,7 @@ impl Member {
             log: pipeline.folder().join(format!("{name}.log")),
             state: pipeline.state_dir(name),
             listen: address()?,
+            clock: Clock::new(pipeline.folder(), name)?,
             admin: address()?,
             pipeline: Arc::clone(pipeline),
             journal: journal.clone(),
@@ -162,7 +166,11 @@ impl Member {
     fn spawn(&self) -> Result<Process> {
         let command = match self.role {
             Role::Ingest => self.ingest()?,
-            Role::Processor => self.pipeline.processor_command(&self.name, self.admin)?,
+            Role::Processor => {
+                let mut command = self.pipeline.processor_command(&self.name, self.admin)?;
+                self.clock.give(&mut command);
+                command
+            }
         };
         Process::start(&self.name, command, &self.log).with_context(|| format!("cannot start {}", self.name))
     }

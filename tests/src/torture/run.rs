@@ -41,8 +41,8 @@ const PARTITIONS: i32 = 8;
 const BODY_LIMIT: usize = 256 * 1024;
 /// How long a provider goes on: longer than any run.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// How long the system may stand still once everything is well again.
-const STANDSTILL: Duration = Duration::from_secs(90);
+/// How long the system may stand still once everything is well again: longer than a circuit breaker stays open.
+const STANDSTILL: Duration = Duration::from_secs(150);
 /// How long committed tallies may take to show in the metrics.
 const METRICS_WITHIN: Duration = Duration::from_secs(30);
 /// How long between two looks at what has moved.

@@ -13,7 +13,11 @@ use crate::torture::fleet::Member;
 const SLEEP_MS: std::ops::Range<u64> = 100..12_000;
 const DOWN_MS: std::ops::Range<u64> = 0..8_000;
 /// The kinds of harm to a processor, the last one only where there is a small disk.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
+/// How wrong a clock goes, from this to two hours, and for how long.
+const WRONG_MS: f64 = 2_000.0;
+const WRONG_MAX_MS: f64 = 7_200_000.0;
+const WRONG_FOR_MS: std::ops::Range<u64> = 500..10_000;
 
 /// Torments one processor.
 pub async fn torment_processor(scene: &Scene, number: usize) -> Result<()> {
@@ -37,6 +41,15 @@ pub async fn torment_processor(scene: &Scene, number: usize) -> Result<()> {
                     scene.journal.fault("state damaged", &format!("{}: {what}", member.name));
                 }
                 start(&mut part, member).await?;
+            }
+            5 => {
+                let size = WRONG_MS * (WRONG_MAX_MS / WRONG_MS).powf(part.random.random_range(0.0..1.0));
+                let offset_ms = size as i64 * if part.random.random_bool(0.5) { 1 } else { -1 };
+                let time = part.time(WRONG_FOR_MS);
+                scene.journal.fault("clock set", &format!("{} {offset_ms} ms off for {time:?}", member.name));
+                member.clock.set(offset_ms)?;
+                tokio::time::sleep(time).await;
+                member.clock.set(0)?;
             }
             _ => {
                 let Some(disk) = disk else { continue };
