@@ -3,6 +3,7 @@
 //!
 //! Seeds are printed; `SEED=` takes one back.
 
+mod due;
 mod letters;
 mod rig;
 mod rivals;

@@ -190,7 +190,8 @@ pub fn resource_in(of: i32, nth: usize) -> u32 {
     (0..).filter(lies_there).nth(nth).expect("there are enough")
 }
 
-fn text(message: &rdkafka::message::BorrowedMessage<'_>, name: &str) -> String {
+/// A header of a record, as text; empty without it.
+pub fn text(message: &rdkafka::message::BorrowedMessage<'_>, name: &str) -> String {
     let found = message.headers().and_then(|headers| headers.iter().find(|header| header.key == name));
     String::from_utf8_lossy(found.and_then(|header| header.value).unwrap_or_default()).into_owned()
 }
