@@ -29,6 +29,8 @@ pub enum What {
     State,
     /// `weir dead` with many dead letters (`--letters`).
     Dead,
+    /// How late retries are, and intake while many events are parked (`--parked`).
+    Retries,
     /// A contestant; started by the benchmark.
     #[command(hide = true)]
     BoundStateless(Stateless),
@@ -99,6 +101,9 @@ pub struct Settings {
     /// Dead letters, for `dead`.
     #[arg(long, global = true, default_value_t = 1_000_000)]
     pub letters: u64,
+    /// Parked events, for `retries`.
+    #[arg(long, global = true, default_value_t = 1_000_000)]
+    pub parked: u64,
     /// More properties for the processor's and the ingest's Kafka clients: name=value.
     #[arg(long = "client", global = true, value_name = "NAME=VALUE")]
     pub client: Vec<String>,

@@ -15,6 +15,8 @@ pub const SOURCE: &str = "bench";
 /// What the topic is like.
 #[derive(Debug, Clone)]
 pub struct Shape {
+    /// Name of the source.
+    pub source: &'static str,
     /// What everything follows from.
     pub seed: u64,
     /// How many records.
@@ -75,7 +77,7 @@ impl Shape {
         let resource = mix(self.seed ^ 0x5eed_0000_0000 ^ number) % self.resources;
         let occurred_at = self.base_ms + number as i64;
         let is_snapshot = mix(self.seed ^ 0x0005_0a50_0000 ^ number) % 100 < self.snapshots;
-        record.key = partition::resource_key(SOURCE, "customer", &format!("cus_{resource:010}"));
+        record.key = partition::resource_key(self.source, "customer", &format!("cus_{resource:010}"));
         record.id.clear();
         record.ts.clear();
         // Writing to a String cannot fail.
@@ -86,7 +88,7 @@ impl Shape {
         let identity = identity::by_id(&record.id);
         record.value.clear();
         VerifiedEvent {
-            source: SOURCE,
+            source: self.source,
             preset: "stripe",
             event_id: &record.id,
             event_type: "customer.updated",
@@ -154,6 +156,7 @@ mod tests {
     use super::*;
 
     const SHAPE: Shape = Shape {
+        source: SOURCE,
         seed: 7,
         events: 20_000,
         duplicates: 5,

@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::broker::BenchBroker;
 use crate::events::{Record, Shape};
 
+/// Shorter waits are not worth a call.
+const LITTLE: Duration = Duration::from_millis(2);
+
 #[derive(Debug, Default)]
 struct Deliveries {
     failed: AtomicU64,
@@ -33,8 +36,13 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// Writes every event of the shape. It blocks.
+/// Writes every event of the shape, as fast as it goes. It blocks.
 pub fn load(broker: &BenchBroker, topic: &str, partitions: i32, shape: &Shape) -> Result<()> {
+    load_at(broker, topic, partitions, shape, None)
+}
+
+/// Writes every event of the shape, so many per second if that is said. It blocks.
+pub fn load_at(broker: &BenchBroker, topic: &str, partitions: i32, shape: &Shape, rate: Option<u64>) -> Result<()> {
     let (began, before) = (Instant::now(), records(broker, topic)?);
     let producer: ThreadedProducer<Deliveries> = ClientConfig::new()
         .set("bootstrap.servers", broker.brokers())
@@ -50,6 +58,9 @@ pub fn load(broker: &BenchBroker, topic: &str, partitions: i32, shape: &Shape) -
     for place in 0..shape.events {
         shape.write(shape.at(place), &mut record);
         bytes += record.value.len() + record.key.len();
+        if let Some(rate) = rate {
+            keep_pace(began, place, rate);
+        }
         send(&producer, topic, partition::partition(record.key.as_bytes(), partitions), &record)?;
     }
     producer.flush(Duration::from_secs(120)).context("the last records were not delivered")?;
@@ -64,6 +75,15 @@ pub fn load(broker: &BenchBroker, topic: &str, partitions: i32, shape: &Shape) -
         began.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// Waits until it is the turn of the record at that place, a little at a time.
+fn keep_pace(began: Instant, place: u64, rate: u64) {
+    let at = Duration::from_secs_f64(place as f64 / rate as f64);
+    let early = at.saturating_sub(began.elapsed());
+    if early > LITTLE {
+        std::thread::sleep(early);
+    }
 }
 
 /// How many there are.

@@ -10,6 +10,7 @@ mod series;
 mod broker;
 mod topics;
 mod events;
+mod failing;
 mod load;
 mod outputs;
 mod watch;
@@ -21,6 +22,8 @@ mod processor_bench;
 mod restore;
 mod state;
 mod dead;
+mod retry;
+mod lateness;
 mod bodies;
 mod connection;
 mod generator;
@@ -42,6 +45,9 @@ use crate::args::{Args, What};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    if std::env::var_os(failing::FAILING).is_some() {
+        return failing::run();
+    }
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match (args.what, runtime) {
@@ -74,6 +80,7 @@ async fn bench(what: Option<What>, settings: &args::Settings) -> Result<()> {
         Some(What::Failover) => failover::run(settings).await,
         Some(What::State) => state::run(settings).await,
         Some(What::Dead) => dead::run(settings).await,
+        Some(What::Retries) => retry::run(settings).await,
         Some(What::BoundStateless(_) | What::BoundDoor(_)) => unreachable!("main runs the bounds"),
     }
 }

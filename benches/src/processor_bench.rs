@@ -15,7 +15,7 @@ use weir_tests::process::Process;
 
 use crate::args::Settings;
 use crate::broker::{BenchBroker, folder_bytes};
-use crate::events::Shape;
+use crate::events::{SOURCE, Shape};
 use crate::kstreams::{self, Anchor, Run};
 use crate::outputs::{self, Wanted};
 use crate::restore::{self, RESTORE};
@@ -220,6 +220,7 @@ impl<'a> Bench<'a> {
 /// The events that the settings describe, all of them older than now.
 pub fn shape(settings: &Settings) -> Shape {
     Shape {
+        source: SOURCE,
         seed: settings.seed,
         events: settings.events,
         duplicates: settings.duplicates,

@@ -44,6 +44,12 @@ pub async fn renew_outputs(broker: &BenchBroker, topics: &Topics) -> Result<()> 
     create(broker, topics).await
 }
 
+/// Deletes everything of these topics, and creates them anew, empty.
+pub async fn renew(broker: &BenchBroker, topics: &Topics) -> Result<()> {
+    delete(broker, |_| true).await?;
+    create(broker, topics).await
+}
+
 /// A plain topic.
 pub async fn create_plain(broker: &BenchBroker, name: &str, partitions: i32) -> Result<()> {
     let config = vec![("max.message.bytes", "2097152".to_owned())];

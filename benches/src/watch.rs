@@ -30,6 +30,8 @@ pub struct Followed {
     pub usage: Usage,
     /// CPU of everybody, from the start of the process to the end.
     pub span: Span,
+    /// CPU of everybody from the first to the last commit, and how many events were committed meanwhile.
+    pub steady: (Span, u64),
 }
 
 /// The committed offsets of a group.
@@ -80,19 +82,25 @@ pub async fn follow(
     let began = Instant::now();
     let pids = Pids { contestant: process.id(), broker: broker.pid() };
     let start = Start::now(pids)?;
-    let mut first: Option<(Instant, u64)> = None;
+    let mut first: Option<(Instant, u64, Start)> = None;
     let mut last = (Instant::now(), before);
     let mut sample = (Usage::default(), Span::default());
+    let mut steady = Span::default();
     loop {
         let done = offsets.done()?;
         let now = Instant::now();
         // A process that ended by itself leaves its last sample.
         if let (Ok(usage), Ok(span)) = (usage::of(process.id()), start.until_now()) {
             sample = (usage, span);
+            if let Some((_, _, from)) = &first {
+                steady = from.until_now().unwrap_or(steady);
+            }
         }
         if done > last.1 {
             last = (now, done);
-            first = first.or(Some(last));
+            if first.is_none() {
+                first = Some((now, done, Start::now(pids)?));
+            }
         }
         ensure!(done <= total, "{} committed {done} records, but there are only {total}", process.name());
         if done == total {
@@ -108,7 +116,7 @@ pub async fn follow(
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    let (first_at, first_done) = first.context("nothing was committed")?;
+    let (first_at, first_done, _) = first.context("nothing was committed")?;
     let seconds = (last.0 - first_at).as_secs_f64();
     ensure!(seconds > 0.0, "everything was committed at once; use more events");
     Ok(Followed {
@@ -116,5 +124,6 @@ pub async fn follow(
         events_per_s: (last.1 - first_done) as f64 / seconds,
         usage: sample.0,
         span: sample.1,
+        steady: (steady, last.1 - first_done),
     })
 }

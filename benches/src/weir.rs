@@ -15,6 +15,7 @@ use weir_tests::{place, ports};
 use crate::args::Settings;
 use crate::bodies;
 use crate::broker::BenchBroker;
+use crate::failing::FAILING;
 
 /// How long a process may take until it is ready.
 pub const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -58,6 +59,13 @@ impl Weir {
         Ok(Self { folder, door, group, prefix, log })
     }
 
+    /// Adds to the configuration.
+    pub fn configure(&self, toml: &str) -> Result<()> {
+        let path = self.folder.join("weir.toml");
+        let text = fs::read_to_string(&path).context("cannot read weir.toml")?;
+        fs::write(&path, format!("{text}\n{toml}")).context("cannot write weir.toml")
+    }
+
     /// The consumer group as the broker knows it.
     pub fn group(&self) -> String {
         format!("{}{}", self.prefix, self.group)
@@ -70,11 +78,23 @@ impl Weir {
 
     /// Starts a processor of that name.
     pub fn processor(&self, instance: &str) -> Result<Service> {
+        let (command, admin) = self.processor_command("weir-processor", instance)?;
+        self.start("weir-processor", command, admin)
+    }
+
+    fn processor_command(&self, program: &str, instance: &str) -> Result<(Command, SocketAddr)> {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let mut command = self.command("weir-processor")?;
+        let mut command = self.command(program)?;
         command.env("WEIR__PROCESSOR__INSTANCE", instance);
         command.env("WEIR__PROCESSOR__STATE_DIR", self.state(instance));
         command.env("WEIR__PROCESSOR__ADMIN_LISTEN", admin.to_string());
+        Ok((command, admin))
+    }
+
+    /// Starts a processor of that name whose handler fails events by their source.
+    pub fn failing_processor(&self, instance: &str) -> Result<Service> {
+        let (mut command, admin) = self.processor_command("weir-bench", instance)?;
+        command.env(FAILING, "1");
         self.start("weir-processor", command, admin)
     }
 
