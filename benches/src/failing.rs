@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use processor::step::handle::{Answer, Handler};
 use schemas::{ReasonCode, VerifiedEvent};
 
-use crate::events::number_of;
+use crate::events::{mix, number_of};
 
 /// Set in the environment: this process is such a processor.
 pub const FAILING: &str = "WEIR_BENCH_FAILING";
@@ -20,7 +20,7 @@ pub const PAST: &str = "past";
 /// Before the share of events, per cent, that fail [`FAILURES`] times before they pass.
 pub const LATE: &str = "late-";
 /// How often.
-pub const FAILURES: u8 = 2;
+pub const FAILURES: u8 = 3;
 /// The pause after each of their failures.
 pub const PAUSE_MS: u64 = 1000;
 
@@ -33,7 +33,7 @@ pub fn run() -> ExitCode {
 
 /// Whether an event of that number fails at first, of so many per cent.
 pub fn is_late(number: u64, percent: u64) -> bool {
-    number % 100 < percent
+    mix(number ^ 0xfa11) % 100 < percent
 }
 
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! How late retries are: when an event was tried again, and when a reader of `clean-events` had it, against its due
 //! time.
 //!
-//! All clocks are this machine's. A try is made by the owner's clock: the retry record's due time less its pause, and
-//! for the last try, which succeeds, the record in `clean-events`, whose time is the owner's too.
+//! All clocks are this machine's. When a try that failed was made follows from the next due time, which is one pause
+//! later; the last try succeeds, and is seen.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use schemas::{Topic, Topics, headers};
 use weir_tests::wait::wait_until;
 
@@ -121,13 +121,12 @@ struct Late {
 }
 
 impl Late {
-    fn of(hops: &BTreeMap<u64, Vec<i64>>, seen: &BTreeMap<u64, Seen>) -> Result<Self> {
+    fn of(hops: &BTreeMap<u64, Vec<i64>>, seen: &BTreeMap<u64, i64>) -> Result<Self> {
         let (mut tried, mut visible) = (Vec::new(), Vec::new());
         for (number, dues) in hops {
-            let seen = seen.get(number).with_context(|| format!("event {number} did not come out"))?;
-            let next = dues.iter().skip(1).map(|next| next - PAUSE_MS as i64).chain([seen.made_ms]);
-            tried.extend(dues.iter().zip(next).map(|(due, tried)| tried - due));
-            visible.extend(dues.last().map(|due| seen.at_ms - due));
+            let seen_ms = seen.get(number).with_context(|| format!("event {number} did not come out"))?;
+            tried.extend(dues.iter().zip(dues.iter().skip(1)).map(|(due, next)| next - PAUSE_MS as i64 - due));
+            visible.extend(dues.last().map(|due| seen_ms - due));
         }
         Ok(Self { tried, visible })
     }
@@ -161,18 +160,9 @@ fn at(all: &[i64], quantile: f64) -> f64 {
     sorted.get((last as f64 * quantile).round() as usize).copied().unwrap_or_default() as f64
 }
 
-/// When an event came out after its last retry.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    /// By its record: when it was tried.
-    made_ms: i64,
-    /// When a reader had it.
-    at_ms: i64,
-}
-
 /// A thread that reads `clean-events` as it grows.
 struct Watcher {
-    thread: JoinHandle<Result<BTreeMap<u64, Seen>>>,
+    thread: JoinHandle<Result<BTreeMap<u64, i64>>>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -191,8 +181,8 @@ impl Watcher {
         Ok(Self { thread, is_over })
     }
 
-    /// The events that had failed, once all are there.
-    async fn finish(self) -> Result<BTreeMap<u64, Seen>> {
+    /// When each of the events that had failed was there, once all are.
+    async fn finish(self) -> Result<BTreeMap<u64, i64>> {
         let waited = wait_until("every event in clean-events", PATIENCE, || {
             std::future::ready(if self.thread.is_finished() { Ok(()) } else { Err("some are missing".to_owned()) })
         });
@@ -204,7 +194,7 @@ impl Watcher {
     }
 }
 
-fn watch(consumer: &BaseConsumer, events: u64, is_over: &AtomicBool) -> Result<BTreeMap<u64, Seen>> {
+fn watch(consumer: &BaseConsumer, events: u64, is_over: &AtomicBool) -> Result<BTreeMap<u64, i64>> {
     let (mut count, mut seen) = (0, BTreeMap::new());
     while count < events && !is_over.load(Ordering::Relaxed) {
         match consumer.poll(Duration::from_millis(100)) {
@@ -215,8 +205,7 @@ fn watch(consumer: &BaseConsumer, events: u64, is_over: &AtomicBool) -> Result<B
                 }
                 let number = header_of(&record, headers::ID).and_then(number_of).context("not one of our ids")?;
                 let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                let made_ms = record.timestamp().to_millis().context("a record without a time")?;
-                seen.insert(number, Seen { made_ms, at_ms: i64::try_from(at.as_millis()).unwrap_or(i64::MAX) });
+                seen.insert(number, i64::try_from(at.as_millis()).unwrap_or(i64::MAX));
             }
             None | Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) => return Err(error).context("cannot read clean-events"),
@@ -231,9 +220,8 @@ mod tests {
 
     #[test]
     fn a_retry_is_late_by_what_its_try_came_after_its_due_time() {
-        let hops = [(7, vec![5_000, 6_030])].into();
-        let seen = [(7, Seen { made_ms: 6_020, at_ms: 6_100 })].into();
-        let late = Late::of(&hops, &seen).expect("it came out");
+        let hops = [(7, vec![5_000, 6_030, 7_020])].into();
+        let late = Late::of(&hops, &[(7, 7_090)].into()).expect("it came out");
         assert_eq!((late.tried, late.visible), (vec![30, -10], vec![70]), "the second one was early");
         assert!(Late::of(&hops, &BTreeMap::new()).is_err());
         assert_eq!([0.0, 0.5, 1.0].map(|quantile| at(&[3, 1, 2], quantile)), [1.0, 2.0, 3.0]);

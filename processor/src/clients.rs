@@ -18,6 +18,8 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
 const FETCH_BACKOFF_MS: &str = "20";
 /// Fetched records that wait in one client, in KiB.
 const FETCHED_KIB: u64 = 32 * 1024;
+/// Most of a partition in one answer to whoever reads single records. One larger record comes all the same.
+const RECORDS_BYTES: &str = "262144";
 /// Offsets, epochs and timestamps around the largest record in a fetch or produce request.
 const REQUEST_MARGIN: u64 = 64 * 1024;
 
@@ -35,7 +37,8 @@ pub fn clients(config: &Config, worker: u16) -> Clients {
         producer: producer(config, worker, transaction_timeout),
         committed: reader(config, "read_committed"),
         raw: reader(config, "read_uncommitted"),
-        errands: errands(config),
+        commands: commands(config),
+        records: records(config),
         sources: Sources {
             input: topics.name(&Topic::Verified),
             retry: topics.name(&Topic::Retry(String::new())),
@@ -103,15 +106,22 @@ fn reader(config: &Config, isolation: &str) -> ClientConfig {
     client
 }
 
-/// Reads commands and single records, as a client of the group that never joins it. Records are few: none is fetched
-/// far ahead.
-fn errands(config: &Config) -> ClientConfig {
+/// Reads commands, as a client of the group that never joins it. They are few, and it mostly waits for one.
+fn commands(config: &Config) -> ClientConfig {
     let mut client = consumer(config, "read_committed");
     client
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "100")
         .set("queued.min.messages", "1000")
         .set("queued.max.messages.kbytes", "16384");
+    client
+}
+
+/// Reads single records by their offsets, in the same way. A broker answers one request of a client after the other, so
+/// none asks for what is not there yet, or for much.
+fn records(config: &Config) -> ClientConfig {
+    let mut client = commands(config);
+    client.set("fetch.wait.max.ms", "5").set("fetch.message.max.bytes", RECORDS_BYTES);
     client
 }
 

@@ -4,7 +4,10 @@
 //! what is lost here is fetched again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
@@ -15,16 +18,23 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::log::{Heard, Loose, Want};
-use crate::reader::{Quiet, Reader, is_outage, ranges};
+use crate::reader::{self, Quiet, Reader, is_outage, ranges};
 use crate::state::wait::Lies;
 
-/// Questions, and answers, that wait between the worker and the thread.
+/// Questions that wait between the worker and the thread, and answers, and the bytes of those. A worker takes answers
+/// once per transaction, so all that one could need must find room.
 const ASKED: usize = 64;
-const FOUND: usize = 1024;
+const FOUND: usize = 16 * 1024;
+const FOUND_BYTES: usize = 32 * 1024 * 1024;
 /// Patience with one answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a record may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Without a record for this long, the client is asked something: one that was at rest may overlook for a second that it
+/// has something to read, and an answer wakes it.
+const NUDGE: Duration = Duration::from_millis(20);
+/// Between two looks whether the worker has taken answers.
+const BRIEF: Duration = Duration::from_millis(2);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(200);
 /// A gap between two wanted records that is read over rather than jumped.
@@ -60,6 +70,32 @@ pub(crate) struct Fetcher {
     /// What found no room in the queue.
     backlog: Vec<Want>,
     found: Receiver<(Want, Option<Loose>)>,
+    found_bytes: Arc<AtomicUsize>,
+}
+
+/// The thread's end of the answers.
+struct Give {
+    found: SyncSender<(Want, Option<Loose>)>,
+    /// What waits in it.
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Give {
+    fn give(&self, want: Want, record: Option<Loose>) -> Result<(), Deaf> {
+        while self.bytes.load(Ordering::Relaxed) > FOUND_BYTES {
+            // Nobody else knows the number when the worker is gone.
+            if Arc::strong_count(&self.bytes) == 1 {
+                return Err(Deaf);
+            }
+            std::thread::park_timeout(BRIEF);
+        }
+        self.bytes.fetch_add(size(record.as_ref()), Ordering::Relaxed);
+        self.found.send((want, record)).map_err(|_| Deaf)
+    }
+}
+
+fn size(record: Option<&Loose>) -> usize {
+    record.map_or(0, Loose::size)
 }
 
 impl Fetcher {
@@ -67,6 +103,8 @@ impl Fetcher {
     pub(crate) fn start(client: ClientConfig, sources: Sources) -> std::io::Result<Self> {
         let (wants, asked) = mpsc::sync_channel::<Vec<Want>>(ASKED);
         let (give, found) = mpsc::sync_channel(FOUND);
+        let found_bytes = Arc::new(AtomicUsize::new(0));
+        let give = Give { found: give, bytes: Arc::clone(&found_bytes) };
         let work = move || {
             let mut consumer = None;
             while let Ok(mut wants) = asked.recv() {
@@ -79,7 +117,7 @@ impl Fetcher {
             }
         };
         std::thread::Builder::new().name("fetcher".to_owned()).spawn(work)?;
-        Ok(Self { wants, backlog: Vec::new(), found })
+        Ok(Self { wants, backlog: Vec::new(), found, found_bytes })
     }
 
     /// Asks for records.
@@ -98,7 +136,10 @@ impl Fetcher {
         if !self.backlog.is_empty() {
             self.want(Vec::new());
         }
-        self.found.try_iter().collect()
+        let found: Vec<_> = self.found.try_iter().collect();
+        let taken = found.iter().map(|(_, record)| size(record.as_ref())).sum();
+        self.found_bytes.fetch_sub(taken, Ordering::Relaxed);
+        found
     }
 }
 
@@ -111,29 +152,27 @@ fn serve(
     sources: &Sources,
     consumer: &mut Option<BaseConsumer<Quiet>>,
     wants: Vec<Want>,
-    give: &SyncSender<(Want, Option<Loose>)>,
+    give: &Give,
 ) -> Result<(), Deaf> {
-    let mut places: BTreeMap<(String, i32), Wanted> = BTreeMap::new();
+    let mut places = Places::new();
     for want in wants {
         let (topic, offset) = sources.place(&want);
         places.entry((topic, want.partition)).or_default().entry(offset).or_default().push(want);
     }
-    for ((topic, partition), mut wanted) in places {
-        while !wanted.is_empty() {
-            let fetched = match consumer {
-                Some(reader) => fetch(reader, &topic, partition, &mut wanted, give),
-                None => BaseConsumer::from_config_and_context(client, Quiet).map(|made| {
-                    *consumer = Some(made);
-                    Ok(())
-                }),
-            };
-            match fetched {
-                Ok(heard) => heard?,
-                Err(error) => {
-                    tracing::debug!(%error, topic, partition, "records of waiting events could not be fetched");
-                    *consumer = None;
-                    std::thread::park_timeout(AGAIN);
-                }
+    while !places.is_empty() {
+        let fetched = match consumer {
+            Some(reader) => fetch(reader, &mut places, give),
+            None => BaseConsumer::from_config_and_context(client, Quiet).map(|made| {
+                *consumer = Some(made);
+                Ok(())
+            }),
+        };
+        match fetched {
+            Ok(heard) => heard?,
+            Err(error) => {
+                tracing::debug!(%error, "records of waiting events could not be fetched");
+                *consumer = None;
+                std::thread::park_timeout(AGAIN);
             }
         }
     }
@@ -142,65 +181,99 @@ fn serve(
 
 /// What is wanted of one partition, by offset.
 type Wanted = BTreeMap<i64, Vec<Want>>;
+/// What is wanted, by topic and partition. None of them is empty.
+type Places = BTreeMap<(String, i32), Wanted>;
 
-fn fetch(
-    reader: &BaseConsumer<Quiet>,
-    topic: &str,
-    partition: i32,
-    wanted: &mut Wanted,
-    give: &SyncSender<(Want, Option<Loose>)>,
-) -> KafkaResult<Result<(), Deaf>> {
-    let (start, _) = reader.fetch_watermarks(topic, partition, ANSWER)?;
-    if give_all(wanted, start, None, give).is_err() {
+/// Reads all partitions at once: one after the other, each would wait for the answer to a request of the one before.
+fn fetch(reader: &BaseConsumer<Quiet>, places: &mut Places, give: &Give) -> KafkaResult<Result<(), Deaf>> {
+    if give_gone(reader, places, give)?.is_err() {
         return Ok(Err(Deaf));
     }
-    let mut at = None;
+    stand(reader, places)?;
     let mut deadline = Instant::now() + PATIENCE;
-    while let Some(next) = wanted.keys().next().copied() {
-        if at.is_none_or(|at| next - at > GAP) {
-            stand_at(reader, topic, partition, next)?;
-            at = Some(next);
-        }
-        match reader.poll(deadline.saturating_duration_since(Instant::now())) {
+    while !places.is_empty() {
+        match reader.poll(NUDGE) {
             Some(Ok(message)) => {
-                let offset = message.offset();
-                at = Some(offset + 1);
+                let (place, offset) = ((message.topic().to_owned(), message.partition()), message.offset());
+                let Some(wanted) = places.get(&place) else { continue };
                 deadline = Instant::now() + PATIENCE;
-                if give_all(wanted, offset, None, give).is_err() {
-                    return Ok(Err(Deaf));
+                let record = wanted.contains_key(&offset).then(|| loose(&message));
+                for until in [(offset, None), (offset + 1, record.as_ref())] {
+                    if give_of(places, place.clone(), until, give).is_err() {
+                        return Ok(Err(Deaf));
+                    }
                 }
-                if wanted.contains_key(&offset) && give_all(wanted, offset + 1, Some(&loose(&message)), give).is_err() {
+                go_on(reader, places, &place, offset + 1)?;
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(error)) if is_outage(&error) => {}
+            Some(Err(error)) => return Err(error),
+            None if Instant::now() >= deadline => {
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+            }
+            None => {
+                if give_gone(reader, places, give)?.is_err() {
                     return Ok(Err(Deaf));
                 }
             }
-            Some(Err(error)) if is_outage(&error) => {}
-            Some(Err(error)) => return Err(error),
-            None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
         }
     }
     reader.unassign()?;
     Ok(Ok(()))
 }
 
-/// Gives everything that is wanted before an offset the same answer.
-fn give_all(
-    wanted: &mut Wanted,
-    before: i64,
-    record: Option<&Loose>,
-    give: &SyncSender<(Want, Option<Loose>)>,
+/// What lies before the beginning of its partition is gone.
+fn give_gone(reader: &BaseConsumer<Quiet>, places: &mut Places, give: &Give) -> KafkaResult<Result<(), Deaf>> {
+    let asked: Vec<(String, i32)> = places.keys().cloned().collect();
+    let starts = reader::offsets(reader, &asked, Offset::Beginning, ANSWER)?;
+    Ok(asked.into_iter().zip(starts).try_for_each(|(place, start)| give_of(places, place, (start, None), give)))
+}
+
+/// Gives everything that is wanted of a partition before an offset the same answer.
+fn give_of(
+    places: &mut Places,
+    place: (String, i32),
+    (before, record): (i64, Option<&Loose>),
+    give: &Give,
 ) -> Result<(), Deaf> {
-    while let Some(entry) = wanted.first_entry().filter(|entry| *entry.key() < before) {
+    let Entry::Occupied(mut wanted) = places.entry(place) else { return Ok(()) };
+    while let Some(entry) = wanted.get_mut().first_entry().filter(|entry| *entry.key() < before) {
         for want in entry.remove() {
-            give.send((want, record.cloned())).map_err(|_| Deaf)?;
+            give.give(want, record.cloned())?;
         }
+    }
+    if wanted.get().is_empty() {
+        wanted.remove();
     }
     Ok(())
 }
 
-fn stand_at(reader: &BaseConsumer<Quiet>, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-    reader.assign(&list)
+/// Stands at the first record that is wanted of each partition.
+fn stand(reader: &BaseConsumer<Quiet>, places: &Places) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(places.len());
+    for ((topic, partition), wanted) in places {
+        if let Some(first) = wanted.keys().next() {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*first))?;
+        }
+    }
+    reader.assign(&list)?;
+    // A partition that was left stays paused, whatever is assigned since.
+    reader.resume(&list)
+}
+
+/// Reads a partition on from an offset, jumps if what is wanted next is far ahead, or leaves it.
+fn go_on(reader: &BaseConsumer<Quiet>, places: &Places, place: &(String, i32), at: i64) -> KafkaResult<()> {
+    let (topic, partition) = place;
+    match places.get(place).and_then(|wanted| wanted.keys().next()) {
+        // It is not waited for: what comes before it is passed over by then.
+        Some(next) if next - at > GAP => reader.seek(topic, *partition, Offset::Offset(*next), Duration::ZERO),
+        Some(_) => Ok(()),
+        None => {
+            let mut list = TopicPartitionList::with_capacity(1);
+            list.add_partition(topic, *partition);
+            reader.pause(&list)
+        }
+    }
 }
 
 fn loose(message: &BorrowedMessage<'_>) -> Loose {

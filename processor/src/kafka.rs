@@ -26,8 +26,10 @@ pub struct Clients {
     pub committed: ClientConfig,
     /// Sees where logs really end.
     pub raw: ClientConfig,
-    /// Reads commands, and records of waiting events.
-    pub errands: ClientConfig,
+    /// Reads commands.
+    pub commands: ClientConfig,
+    /// Reads records of waiting events.
+    pub records: ClientConfig,
     /// Names of the topics of such records.
     pub sources: Sources,
     /// Transaction timeout.
@@ -58,11 +60,11 @@ impl KafkaLog {
         let input_partitions = reader.partitions(&clients.input)?;
         let first = format!("{}{}", clients.sources.retry, clients.sources.first);
         // Without a thread there is no process either.
-        let fetcher = Fetcher::start(clients.errands.clone(), clients.sources)
+        let fetcher = Fetcher::start(clients.records, clients.sources)
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok(Self {
             fetcher,
-            ear: Ear::new(clients.errands, first),
+            ear: Ear::new(clients.commands, first),
             group: Group::join(clients.group, clients.raw, clients.input.clone())?,
             reader,
             transactions: Transactions::new(clients.producer, clients.outputs, clients.transaction_timeout),

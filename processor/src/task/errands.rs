@@ -11,8 +11,8 @@ use crate::log::{Heard, Loose, Want};
 use crate::state::Store;
 use crate::waiting::Spot;
 
-/// Records are fetched this long before they are due, milliseconds.
-const AHEAD_MS: i64 = 500;
+/// Records are fetched this long before they are due, milliseconds: longer than a fetch and the longest transaction.
+const AHEAD_MS: i64 = 1000;
 /// A clock that goes back by more than this was set, milliseconds.
 const BACK_MS: i64 = 1000;
 /// Events behind one whose turn comes that are fetched along with it.
