@@ -223,8 +223,14 @@ impl<S: Store> Task<S> {
             if !case.is_waiting {
                 self.errands.keep(spot, loose(case));
             }
-        } else {
-            self.errands.forget(spot);
+            return Ok(());
+        }
+        self.errands.forget(spot);
+        if let Outcome::Retry(retry) = &decision.outcome
+            && !case.is_waiting
+            && self.errands.keeps(retry.pause_ms)
+        {
+            self.errands.keep(spot, loose(case));
         }
         Ok(())
     }
@@ -327,7 +333,7 @@ impl<S: Store> Task<S> {
     }
 }
 
-/// Its record, to be looked at again when the call is answered.
+/// Its record, to be looked at again when the call is answered, or it is tried again.
 fn loose(case: &Case<'_>) -> Option<Loose> {
     // A command's record is more than what it runs: it is fetched.
     if case.command.is_some() {

@@ -20,6 +20,8 @@ const RUN: usize = 256;
 /// Records that a task holds or has asked for at a time, and their bytes.
 const HELD: usize = 4096;
 const HELD_BYTES: usize = 8 * 1024 * 1024;
+/// An event whose turn comes again within this, milliseconds, keeps its record: no fetch could be late.
+const SOON_MS: i64 = 10_000;
 
 /// Errands of one task.
 #[derive(Debug, Default)]
@@ -56,6 +58,12 @@ impl Errands {
             self.ready_bytes += size;
             self.ready.insert(spot, record);
         }
+    }
+
+    /// Whether a record that will be needed after so long is kept until then. Half of the room is for records of events
+    /// that are due earlier and were not kept.
+    pub(super) fn keeps(&self, pause_ms: i64) -> bool {
+        pause_ms <= SOON_MS && self.ready.len() < HELD / 2 && self.ready_bytes < HELD_BYTES / 2
     }
 
     /// An event's turn is over.

@@ -42,7 +42,9 @@ impl<S: Store> Task<S> {
             Some(record) => self.turn(spot, record, &item, means)?,
             None => self.lost(spot, &item, means)?,
         }
-        if self.waiting.is_busy(spot) {
+        let detail = self.waiting.get(spot).and_then(|item| item.detail.as_deref());
+        let is_soon = detail.is_some_and(|detail| self.errands.keeps(detail.due_ms.saturating_sub(means.now_ms)));
+        if self.waiting.is_busy(spot) || is_soon {
             self.errands.keep(spot, record);
         }
         Ok(true)
