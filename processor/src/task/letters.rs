@@ -36,3 +36,6 @@ impl<S: Store> Task<S> {
         Ok(oldest)
     }
 }
+
+#[cfg(test)]
+mod tests;
