@@ -43,13 +43,15 @@ fn sources(target: &str, busy: &str) -> String {
     .concat()
 }
 
-fn weir(pipeline: &Pipeline, arguments: &[&str]) -> Result<(bool, String)> {
+/// Runs `weir`: whether it ended well, and what it said.
+pub fn weir(pipeline: &Pipeline, arguments: &[&str]) -> Result<(bool, String)> {
     let output = pipeline.command("weir")?.args(arguments).output()?;
     let said = [output.stdout, output.stderr].concat();
     Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
 }
 
-fn send(pipeline: &Pipeline, source: &str, id: &str, kind: &str, order: &str) -> Result<()> {
+/// Sends one event.
+pub fn send(pipeline: &Pipeline, source: &str, id: &str, kind: &str, order: &str) -> Result<()> {
     let path = pipeline.folder().join("body.json");
     fs::write(&path, json!({"id": id, "kind": kind, "order": order, "net": 21}).to_string())?;
     let (is_done, said) = weir(pipeline, &["send", "--source", source, "--body", &path.display().to_string()])?;
@@ -58,7 +60,7 @@ fn send(pipeline: &Pipeline, source: &str, id: &str, kind: &str, order: &str) ->
 }
 
 /// Clean events of a source by resource, in order, once there are so many: id, attempt and body.
-async fn clean(
+pub async fn clean(
     pipeline: &Pipeline,
     source: &str,
     count: usize,
@@ -81,8 +83,8 @@ async fn clean(
 }
 
 /// Why an event died, as `weir dead show` tells it.
-async fn death(pipeline: &Pipeline, source: &str) -> Result<String> {
-    let list = || weir(pipeline, &["dead", "list", "--source", source, "--reason", "call_refused", "-o", "jsonl"]);
+pub async fn death(pipeline: &Pipeline, source: &str, reason: &str) -> Result<String> {
+    let list = || weir(pipeline, &["dead", "list", "--source", source, "--reason", reason, "-o", "jsonl"]);
     wait_until("a dead letter", PATIENCE, || async {
         let (_, said) = list().map_err(|error| error.to_string())?;
         if said.contains("\"id\"") { Ok(()) } else { Err(said) }
@@ -128,9 +130,9 @@ async fn events_are_left_out_made_anew_and_completed_by_a_service_that_fails_at_
     }
     send(&pipeline, "closed", "evt_7", "paid", "o-3")?;
 
-    let said = death(&pipeline, "orders").await?;
+    let said = death(&pipeline, "orders", "call_refused").await?;
     ensure!(said.contains("handlers[2] fetch: the call was answered with status 404"), "{said}");
-    let said = death(&pipeline, "closed").await?;
+    let said = death(&pipeline, "closed", "call_refused").await?;
     ensure!(said.contains("handlers[0] fetch: 127.0.0.1 is not called: 127.0.0.1 is not a public address"), "{said}");
     ensure!(said.contains("allow_private is not set"), "{said}");
 

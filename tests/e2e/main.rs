@@ -10,6 +10,7 @@ mod handlers;
 mod life;
 mod limits;
 mod outage;
+mod tls;
 
 use std::time::Duration;
 

@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 /// What it does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,7 @@ fn draw(seed: u64, resource: &str) -> u64 {
 pub struct FetchTarget {
     address: SocketAddr,
     plan: Plan,
+    tls: Option<TlsAcceptor>,
     asked: Arc<Mutex<BTreeMap<String, u32>>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -68,15 +71,25 @@ impl std::fmt::Debug for FetchTarget {
 impl FetchTarget {
     /// Starts one on a free port.
     pub async fn start(plan: Plan) -> Result<Self> {
+        Self::start_with(plan, None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(plan: Plan, config: Arc<ServerConfig>) -> Result<Self> {
+        Self::start_with(plan, Some(TlsAcceptor::from(config))).await
+    }
+
+    async fn start_with(plan: Plan, tls: Option<TlsAcceptor>) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut target = Self { address, plan, asked: Arc::default(), serving: None };
+        let mut target = Self { address, plan, tls, asked: Arc::default(), serving: None };
         target.resume().await?;
         Ok(target)
     }
 
     /// Its address, as an URL without a path.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// How often it was asked for each resource.
@@ -97,14 +110,23 @@ impl FetchTarget {
         self.stop().await;
         let listener = TcpListener::bind(self.address).await.context("cannot start the service that is called")?;
         self.address = listener.local_addr()?;
-        let (plan, asked) = (Arc::clone(&self.plan), Arc::clone(&self.asked));
+        let (plan, asked, tls) = (Arc::clone(&self.plan), Arc::clone(&self.asked), self.tls.clone());
         self.serving = Some(tokio::spawn(async move {
             // Dropped with the task, and the connections with it.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (plan, asked) = (Arc::clone(&plan), Arc::clone(&asked));
+                let (plan, asked, tls) = (Arc::clone(&plan), Arc::clone(&asked), tls.clone());
                 // A connection that breaks is the caller's to notice.
-                connections.spawn(async move { serve(stream, &plan, &asked).await.unwrap_or_default() });
+                connections.spawn(async move {
+                    let served = match tls {
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => serve(stream, &plan, &asked).await,
+                            Err(_) => Ok(()),
+                        },
+                        None => serve(stream, &plan, &asked).await,
+                    };
+                    served.unwrap_or_default();
+                });
                 while connections.try_join_next().is_some() {}
             }
         }));
@@ -120,7 +142,11 @@ impl Drop for FetchTarget {
     }
 }
 
-async fn serve(mut stream: TcpStream, plan: &Plan, asked: &Mutex<BTreeMap<String, u32>>) -> Result<()> {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    plan: &Plan,
+    asked: &Mutex<BTreeMap<String, u32>>,
+) -> Result<()> {
     let mut read = Vec::new();
     loop {
         // Calls here are GETs: a request is its head.
@@ -155,6 +181,7 @@ async fn serve(mut stream: TcpStream, plan: &Plan, asked: &Mutex<BTreeMap<String
         let length = body.len();
         let text = format!("HTTP/1.1 {status} Planned\r\n{header}Content-Length: {length}\r\n\r\n{body}");
         stream.write_all(text.as_bytes()).await?;
+        stream.flush().await?;
     }
 }
 

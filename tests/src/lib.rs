@@ -28,6 +28,7 @@ pub mod wire;
 pub mod scrape;
 pub mod memory;
 pub mod cluster;
+pub mod authority;
 pub mod broker;
 pub mod pipeline;
 pub mod door;
