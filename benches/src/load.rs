@@ -78,6 +78,7 @@ pub fn load_at(broker: &BenchBroker, topic: &str, partitions: i32, shape: &Shape
 }
 
 /// Waits until it is the turn of the record at that place, a little at a time.
+#[expect(clippy::disallowed_methods, reason = "it makes a rate, and waits for nobody")]
 fn keep_pace(began: Instant, place: u64, rate: u64) {
     let at = Duration::from_secs_f64(place as f64 / rate as f64);
     let early = at.saturating_sub(began.elapsed());
