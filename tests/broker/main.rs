@@ -312,6 +312,16 @@ async fn control_offsets_outside_the_transaction_lose_events() {
 }
 
 #[tokio::test]
+async fn control_state_on_disk_before_its_commit_loses_events() {
+    let mut rig = Rig::new("control-early").await;
+    rig.feed(400);
+    assert_eq!(rig.run("a", "die-before:commit:12", "state-early").await, Waited::Killed);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    let error = rig.check().expect_err("the control is caught");
+    assert!(error.contains("lost"), "{error}");
+}
+
+#[tokio::test]
 async fn control_ids_in_memory_only_come_out_twice() {
     let mut rig = Rig::new("control-memory").await;
     rig.feed(300);

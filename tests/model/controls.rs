@@ -56,7 +56,12 @@ const ROWS: [Row; 16] = [
         "offsets are committed at once, outside of the transaction",
         "control_offsets_outside_the_transaction_lose_events",
     ),
-    row(Control::StateBeforeCommit, "state before commit", "what a transaction decides is on disk before it commits"),
+    broker(
+        Control::StateBeforeCommit,
+        "state before commit",
+        "what a transaction decides is on disk before it commits",
+        "control_state_on_disk_before_its_commit_loses_events",
+    ),
     broker(
         Control::DedupInMemory,
         "dedup in memory",

@@ -8,10 +8,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::process::Command;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use processor::batch::Batch;
 use processor::books::Tallies;
+use processor::changelog;
 use processor::emit::{Out, Record};
 use processor::kafka::KafkaLog;
 use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scan, Scanned, Stored, Want};
@@ -79,6 +80,8 @@ pub enum Control {
     None,
     /// Offsets are committed at once, in a transaction of their own.
     OffsetsOutside,
+    /// What a transaction decides is on disk before it commits.
+    StateEarly,
     /// Seen ids live in memory only.
     DedupInMemory,
 }
@@ -90,6 +93,7 @@ impl std::str::FromStr for Control {
         match text {
             "none" => Ok(Self::None),
             "offsets-outside" => Ok(Self::OffsetsOutside),
+            "state-early" => Ok(Self::StateEarly),
             "dedup-in-memory" => Ok(Self::DedupInMemory),
             _ => Err(format!("no control {text}")),
         }
@@ -166,12 +170,18 @@ pub struct TroubledLog {
     inner: KafkaLog,
     tracker: SharedTracker,
     outside: Option<Outside>,
+    early: Option<Opened>,
 }
 
 impl TroubledLog {
     /// Wraps a log. `outside`: the control of offsets outside of the transaction.
     pub fn new(inner: KafkaLog, tracker: SharedTracker, outside: Option<Outside>) -> Self {
-        Self { inner, tracker, outside }
+        Self { inner, tracker, outside, early: None }
+    }
+
+    /// The control of state that is on disk before its transaction commits.
+    pub fn write_early(&mut self, stores: Opened) {
+        self.early = Some(stores);
     }
 
     fn around<T>(
@@ -297,6 +307,9 @@ impl Log for TroubledLog {
         if record.out == Out::Clean && self.tracker.borrow().is_poison(record) {
             signal("-KILL");
         }
+        if let Some(stores) = self.early.as_ref().filter(|_| record.out == Out::Changelog) {
+            write_early(stores, record);
+        }
         self.around("produce", |log| log.produce(record))
     }
 
@@ -373,17 +386,37 @@ impl Outside {
     }
 }
 
+/// Stores that are open, by partition.
+pub type Opened = Rc<RefCell<BTreeMap<i32, Weak<RefCell<RocksStore>>>>>;
+
+/// Writes what a DELTA says into its store, before it is committed, which is wrong: a control.
+fn write_early(stores: &Opened, record: &Record<'_>) {
+    let Ok(changelog::Record::Delta(delta)) = changelog::decode(record.value) else { return };
+    let Some(store) = stores.borrow().get(&record.partition).and_then(Weak::upgrade) else { return };
+    let mut store = store.borrow_mut();
+    let Ok(Some(mut cursor)) = store.cursor() else { return };
+    cursor.cover(&delta.changes.entries);
+    let changes = Changes { entries: delta.changes.entries, ..Changes::default() };
+    store.apply(&changes, &cursor).expect("a disk with room");
+}
+
 /// The real stores, with trouble.
 pub struct TroubledStores {
     inner: RocksStores,
     tracker: SharedTracker,
     is_forgetful: bool,
+    opened: Opened,
 }
 
 impl TroubledStores {
     /// Wraps stores. `is_forgetful`: the control of ids that live in memory only.
     pub fn new(inner: RocksStores, tracker: SharedTracker, is_forgetful: bool) -> Self {
-        Self { inner, tracker, is_forgetful }
+        Self { inner, tracker, is_forgetful, opened: Opened::default() }
+    }
+
+    /// The stores that are open.
+    pub fn opened(&self) -> Opened {
+        Rc::clone(&self.opened)
     }
 }
 
@@ -391,7 +424,8 @@ impl Stores for TroubledStores {
     type Store = TroubledStore;
 
     fn open(&mut self, partition: i32) -> Result<TroubledStore, StateError> {
-        let inner = self.inner.open(partition)?;
+        let inner = Rc::new(RefCell::new(self.inner.open(partition)?));
+        self.opened.borrow_mut().insert(partition, Rc::downgrade(&inner));
         let memory = self.is_forgetful.then(HashMap::new);
         Ok(TroubledStore { inner, tracker: Rc::clone(&self.tracker), memory })
     }
@@ -403,37 +437,37 @@ impl Stores for TroubledStores {
 
 /// A real store, with trouble.
 pub struct TroubledStore {
-    inner: RocksStore,
+    inner: Rc<RefCell<RocksStore>>,
     tracker: SharedTracker,
     memory: Option<HashMap<Hash128, Seen>>,
 }
 
 impl Store for TroubledStore {
     fn cursor(&self) -> Result<Option<Cursor>, StateError> {
-        self.inner.cursor()
+        self.inner.borrow().cursor()
     }
 
     fn tallies(&self) -> Result<Tallies, StateError> {
-        self.inner.tallies()
+        self.inner.borrow().tallies()
     }
 
     fn waits(&self) -> Result<Vec<WaitChange>, StateError> {
-        self.inner.waits()
+        self.inner.borrow().waits()
     }
 
     fn marks(&self) -> Result<Vec<Entry>, StateError> {
-        self.inner.marks()
+        self.inner.borrow().marks()
     }
 
     fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError> {
         match &self.memory {
             Some(memory) => Ok(memory.get(&hash).copied()),
-            None => self.inner.seen(class, bucket, slot, hash),
+            None => self.inner.borrow().seen(class, bucket, slot, hash),
         }
     }
 
     fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError> {
-        self.inner.last(class, bucket, slot, resource)
+        self.inner.borrow().last(class, bucket, slot, resource)
     }
 
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError> {
@@ -441,9 +475,9 @@ impl Store for TroubledStore {
         if let Some(memory) = &mut self.memory {
             memory.extend(changes.entries.iter().map(|entry| (entry.hash, entry.seen)));
             let only_tallies = Changes { entries: Vec::new(), ..changes.clone() };
-            self.inner.apply(&only_tallies, cursor)?;
+            self.inner.borrow_mut().apply(&only_tallies, cursor)?;
         } else {
-            self.inner.apply(changes, cursor)?;
+            self.inner.borrow_mut().apply(changes, cursor)?;
         }
         self.tracker.borrow_mut().strike("apply", true);
         Ok(())

@@ -61,9 +61,12 @@ fn main() -> ! {
     let outside = (control == Control::OffsetsOutside)
         .then(|| Outside::new(&config.kafka.brokers, &config.processor.group, &config.topics.name(&Topic::Verified)));
     let log = KafkaLog::connect(clients::clients(&config, 0)).expect("a reachable broker");
-    let log = TroubledLog::new(log, tracker.clone(), outside);
+    let mut log = TroubledLog::new(log, tracker.clone(), outside);
     let stores = RocksStores::new(config.processor.state_dir.clone());
     let stores = TroubledStores::new(stores, tracker.clone(), control == Control::DedupInMemory);
+    if control == Control::StateEarly {
+        log.write_early(stores.opened());
+    }
     let own: Vec<Box<dyn Handler>> = match (std::env::var(SCRIPT), std::env::var_os(FLAKY)) {
         (Ok(script), _) => vec![Box::new(Script::new(&script))],
         (Err(_), Some(_)) => vec![Box::new(Flaky::from_environment())],
