@@ -66,6 +66,9 @@ impl ConsumerContext for GroupContext {
 impl GroupContext {
     /// Assigns partitions paused. The offset only has to be a valid one: a takeover seeks before records flow.
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
+        if partitions.is_empty() {
+            return consumer.incremental_assign(&TopicPartitionList::new());
+        }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for (partition, start) in partitions.iter().zip(self.starts(partitions)) {
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(start))?;

@@ -19,6 +19,8 @@ use std::time::Instant;
 use crate::log::{Ends, Found, Scan, Scanned, Stored};
 
 const ANSWER: Duration = Duration::from_secs(10);
+/// Patience with an answer that nobody needs.
+const WAKE: Duration = Duration::from_millis(100);
 /// Committed offsets wait for a pending transaction, which its coordinator ends within the transaction timeout.
 const DECIDED: Duration = Duration::from_secs(15);
 
@@ -106,10 +108,13 @@ impl Reader {
         let start = |(partition, next): &(i32, i64)| (*partition, Scanned { next: *next, is_end: false });
         let mut scanned: BTreeMap<i32, Scanned> = from.iter().map(start).collect();
         let mut open: BTreeSet<i32> = scanned.keys().copied().collect();
+        let mut is_silent = true;
         loop {
             // One more look after the budget costs nothing and guarantees progress.
             let left = budget.saturating_sub(began.elapsed());
-            match self.committed.poll(left) {
+            let polled = self.committed.poll(left);
+            is_silent &= polled.is_none();
+            match polled {
                 Some(Ok(message)) => {
                     let partition = message.partition();
                     let Some(so_far) = scanned.get_mut(&partition).filter(|_| self.at.has(partition)) else { continue };
@@ -144,6 +149,9 @@ impl Reader {
         }
         if open.is_empty() {
             self.rest()?;
+        } else if is_silent && let Some((partition, _)) = from.first() {
+            // A client that was at rest may overlook for a second that it has something to read. An answer wakes it.
+            drop(offsets(&self.committed, &[(topic.to_owned(), *partition)], Offset::End, WAKE));
         }
         Ok(scanned)
     }

@@ -25,7 +25,7 @@ use weir_tests::history::{self, Input, Variety, Verified};
 use weir_tests::place;
 use weir_tests::process::Process;
 use weir_tests::seed;
-use weir_tests::stepper::FLAKY;
+use weir_tests::stepper::{FLAKY, STAYS};
 use weir_tests::wait::wait_until;
 
 use crate::PATIENCE;
@@ -216,6 +216,13 @@ impl Rig {
             eprintln!("{}", process.last_words());
         }
         waited
+    }
+
+    /// Runs a worker that ends by itself only when a partition needs a person. One that also ends when everything is
+    /// committed may do so before it has any partition.
+    pub async fn run_until_it_halts(&self, instance: &str) -> Waited {
+        let mut process = self.start_with(instance, &[(STAYS, "1")]);
+        self.finish(&mut process).await
     }
 
     /// Waits until a worker has stopped itself.

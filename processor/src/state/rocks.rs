@@ -3,11 +3,11 @@
 //! A store is written seldom and in bulk: sorted table files are built beside it and ingested in one atomic step,
 //! data, tallies and cursor together. That needs no write-ahead log and no memtable, and what is ingested is on the
 //! disk. A store that fails once is not written again: its task closes it, and a takeover decides what it is still
-//! worth.
+//! worth. One that could not be read is worth nothing: whoever opens it next finds it broken, and wipes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IngestExternalFileOptions, IteratorMode,
@@ -40,6 +40,15 @@ const FILE_BYTES: u64 = 8 * 1024 * 1024;
 pub struct RocksStores {
     directory: PathBuf,
     options: Arc<Options>,
+    damaged: Damaged,
+}
+
+/// Partitions whose files turned out to be damaged: they are worth nothing when somebody opens them again.
+type Damaged = Arc<Mutex<BTreeSet<i32>>>;
+
+fn damaged(all: &Damaged) -> MutexGuard<'_, BTreeSet<i32>> {
+    // A set that somebody panicked beside is still a set.
+    all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for RocksStores {
@@ -72,7 +81,7 @@ impl RocksStores {
         options.set_max_background_jobs(2);
         options.set_max_open_files(256);
         options.set_keep_log_file_num(2);
-        Self { directory, options: Arc::new(options) }
+        Self { directory, options: Arc::new(options), damaged: Damaged::default() }
     }
 
     fn path(&self, partition: i32) -> PathBuf {
@@ -86,13 +95,17 @@ impl Stores for RocksStores {
     fn open(&mut self, partition: i32) -> Result<RocksStore, StateError> {
         let path = self.path(partition);
         let broken = |detail: String| StateError::Broken { doing: "open", partition, detail };
+        if damaged(&self.damaged).contains(&partition) {
+            return Err(broken("a part of it could not be read".to_owned()));
+        }
         std::fs::create_dir_all(&path).map_err(|error| broken(error.to_string()))?;
         let db = DB::open(&self.options, &path).map_err(|error| open_error(partition, &error))?;
         let workshop = path.join(WORKSHOP);
         remove(&workshop).and_then(|()| std::fs::create_dir(&workshop)).map_err(|error| broken(error.to_string()))?;
         let options = Arc::clone(&self.options);
         let buckets = BTreeMap::new();
-        let mut store = RocksStore { partition, options, workshop, db, buckets, filter: None, filling: None };
+        let damaged = Arc::clone(&self.damaged);
+        let mut store = RocksStore { partition, options, workshop, db, damaged, buckets, filter: None, filling: None };
         match store.cursor()? {
             Some(cursor) => store.buckets = cursor.buckets,
             None => store.filter = Some(Filter::for_keys(FILTER_KEYS)),
@@ -105,7 +118,9 @@ impl Stores for RocksStores {
             doing: "remove",
             partition,
             detail: error.to_string(),
-        })
+        })?;
+        damaged(&self.damaged).remove(&partition);
+        Ok(())
     }
 }
 
@@ -134,6 +149,7 @@ pub struct RocksStore {
     options: Arc<Options>,
     workshop: PathBuf,
     db: DB,
+    damaged: Damaged,
     buckets: BTreeMap<u8, (u32, u32)>,
     /// Knows every key of the store. None until it has been filled.
     filter: Option<Filter>,
@@ -149,15 +165,25 @@ impl std::fmt::Debug for RocksStore {
 
 impl RocksStore {
     fn get<T>(&self, key: &[u8], decode: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<Option<T>, StateError> {
-        let found = self.db.get_pinned(key).map_err(|error| self.broken("read", &error))?;
+        let found = self.db.get_pinned(key).map_err(|error| self.unread(&error))?;
         match found {
-            Some(value) => decode(&value).map(Some).map_err(|error| self.broken("read", &error)),
+            Some(value) => decode(&value).map(Some).map_err(|error| self.unread(&error)),
             None => Ok(None),
         }
     }
 
-    fn broken(&self, doing: &'static str, error: &dyn std::fmt::Display) -> StateError {
-        StateError::Broken { doing, partition: self.partition, detail: error.to_string() }
+    /// What is there cannot be read: its next owner must not trust it.
+    fn unread(&self, error: &dyn std::fmt::Display) -> StateError {
+        damaged(&self.damaged).insert(self.partition);
+        StateError::Broken { doing: "read", partition: self.partition, detail: error.to_string() }
+    }
+
+    /// A disk may be full, and what is there is right all the same. One that is damaged is told by its words.
+    fn unwritten(&self, error: &rocksdb::Error) -> StateError {
+        if error.kind() == ErrorKind::Corruption {
+            damaged(&self.damaged).insert(self.partition);
+        }
+        StateError::Broken { doing: "write", partition: self.partition, detail: error.to_string() }
     }
 
     /// Everything from one key up to, without, another.
@@ -171,8 +197,8 @@ impl RocksStore {
         options.set_iterate_upper_bound(to);
         let mut all = Vec::new();
         for item in self.db.iterator_opt(IteratorMode::From(&from, Direction::Forward), options) {
-            let (key, value) = item.map_err(|error| self.broken("read", &error))?;
-            all.push(decode(&key, &value).map_err(|error| self.broken("read", &error))?);
+            let (key, value) = item.map_err(|error| self.unread(&error))?;
+            all.push(decode(&key, &value).map_err(|error| self.unread(&error))?);
         }
         Ok(all)
     }
@@ -361,7 +387,7 @@ impl Store for RocksStore {
     }
 
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError> {
-        let paths = self.build(changes, cursor).map_err(|error| self.broken("write", &error))?;
+        let paths = self.build(changes, cursor).map_err(|error| self.unwritten(&error))?;
         // Noted before it is there: a filter may know too much, never too little.
         for filter in self.filter.iter_mut().chain(self.filling.as_mut().map(|(filter, _)| filter)) {
             for entry in &changes.entries {
@@ -373,7 +399,7 @@ impl Store for RocksStore {
         }
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
-        self.db.ingest_external_file_opts(&options, paths).map_err(|error| self.broken("write", &error))?;
+        self.db.ingest_external_file_opts(&options, paths).map_err(|error| self.unwritten(&error))?;
         self.buckets.clone_from(&cursor.buckets);
         Ok(())
     }
@@ -386,7 +412,7 @@ impl Store for RocksStore {
             Some(filling) => filling,
             None => {
                 let keys = self.db.property_int_value("rocksdb.estimate-num-keys");
-                let keys = keys.map_err(|error| self.broken("read", &error))?.unwrap_or_default() as usize;
+                let keys = keys.map_err(|error| self.unread(&error))?.unwrap_or_default() as usize;
                 (Filter::for_keys((keys + keys / 2).max(FILTER_KEYS)), vec![keys::SEEN])
             }
         };
@@ -396,7 +422,7 @@ impl Store for RocksStore {
         let mut last = at.clone();
         let mut noted = 0;
         for item in self.db.iterator_opt(IteratorMode::From(&at, Direction::Forward), options) {
-            let (key, _) = item.map_err(|error| self.broken("read", &error))?;
+            let (key, _) = item.map_err(|error| self.unread(&error))?;
             if let Some(hash) = key.get(keys::PREFIX_BYTES..) {
                 filter.note(filter_key(hash));
             }

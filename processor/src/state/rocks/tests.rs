@@ -91,6 +91,37 @@ fn what_waits_and_what_is_marked_is_found_again() {
 }
 
 #[test]
+fn a_store_that_could_not_be_read_is_broken_until_it_is_wiped() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let (mut cursor, entry) = (Cursor::default(), entry(1, 5 * DAY));
+    let mut store = stores.open(4).expect("a new store");
+    apply(&mut store, vec![entry], &mut cursor, 5 * DAY);
+    drop(store);
+    // One bit of what was seen; the cursor and the tallies stay as they are.
+    let files = std::fs::read_dir(directory.path().join("4")).expect("a folder");
+    let mut flipped = 0;
+    for path in files.map(|file| file.expect("a file").path()).filter(|path| path.extension() == Some("sst".as_ref())) {
+        let mut bytes = std::fs::read(&path).expect("readable");
+        if bytes[..8].contains(&keys::SEEN) {
+            bytes[12] ^= 1;
+            std::fs::write(&path, bytes).expect("written");
+            flipped += 1;
+        }
+    }
+    assert_eq!(flipped, 1);
+
+    let store = stores.open(4).expect("nothing is noticed yet");
+    let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
+    let read = store.seen(entry.class, bucket, entry.slot, entry.hash);
+    assert!(matches!(read, Err(StateError::Broken { partition: 4, .. })), "{read:?}");
+    drop(store);
+    assert!(matches!(stores.open(4), Err(StateError::Broken { partition: 4, .. })), "or it would be met for ever");
+    stores.wipe(4).expect("a healthy disk");
+    assert_eq!(stores.open(4).expect("a new store").cursor().expect("readable"), None);
+}
+
+#[test]
 fn a_second_owner_of_the_directory_is_told_so() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut stores = RocksStores::new(directory.path().to_owned());
