@@ -111,6 +111,9 @@ fn a_store_that_could_not_be_read_is_broken_until_it_is_wiped() {
     }
     assert_eq!(flipped, 1);
 
+    // Another process: this one has the right block in its cache.
+    drop(stores);
+    let mut stores = RocksStores::new(directory.path().to_owned());
     let store = stores.open(4).expect("nothing is noticed yet");
     let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
     let read = store.seen(entry.class, bucket, entry.slot, entry.hash);
