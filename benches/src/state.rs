@@ -1,7 +1,7 @@
 //! The processor with a large state: ids written straight into its stores, then the preloaded topic through it.
 //!
-//! A processor runs first, so that every partition has a committed position; the filler adds entries under the
-//! cursor it left. They are not in the changelog: a restore of so many ids is not measured here.
+//! A processor runs first with a few events, so that every partition has a store and a position; the filler adds entries
+//! under the cursor it left. They are not in the changelog: a restore of so many ids is not measured here.
 
 use anyhow::{Context, Result};
 use processor::state::rocks::RocksStores;
@@ -29,6 +29,8 @@ const FIGURES: [Figure; 6] = [
     figure("start_s", "start to first commit s", 2),
     figure("foreign_percent", "other load %", 0),
 ];
+/// Events that go before all others: a partition without any leaves no store behind.
+const FIRST: u64 = 20_000;
 /// Entries of one write.
 const CHUNK: u64 = 50_000;
 /// The ids are as old as this at most; the rest of the window is left, so that none expires meanwhile.
@@ -42,8 +44,12 @@ pub async fn run(settings: &Settings) -> Result<()> {
     let facts = machine::facts(broker.brokers(), broker.is_own());
     println!("{}", machine::shown(&facts));
     let weir = Weir::new(&broker, settings, "state")?;
+    let input = topics.name(&Topic::Verified);
+    let offsets = Offsets::new(&broker, &weir.group(), &input, settings.partitions)?;
+    let first = Shape { seed: !settings.seed, events: FIRST, ..shape(settings) };
+    load::load(&broker, &input, settings.partitions, &first)?;
     let mut service = weir.processor("bench")?;
-    service.runs(settings.partitions).await?;
+    watch::follow(&broker, &offsets, &mut service.process, 0, FIRST).await?;
     service.process.stop(STOP_WITHIN).await?;
     let folder = weir.state("bench");
     let now_ms = runtime::clock::now_ms();
@@ -52,15 +58,13 @@ pub async fn run(settings: &Settings) -> Result<()> {
     }
     println!("{} ids stand in {} bytes", settings.ids, folder_bytes(&folder, |_| true)?);
     let mut series = Series::new(format!("processor with {} ids", settings.ids), &FIGURES);
-    let input = topics.name(&Topic::Verified);
-    let offsets = Offsets::new(&broker, &weir.group(), &input, settings.partitions)?;
     for round in 0..settings.runs as u64 {
         // Ids follow from the seed: each round brings new ones.
         let shape = Shape { seed: settings.seed + round, ..shape(settings) };
         let before = next_offsets(&broker, &topics.name(&Topic::Clean))?;
         load::load(&broker, &input, settings.partitions, &shape)?;
         let mut service = weir.processor("bench")?;
-        let (from, to) = (round * shape.events, (round + 1) * shape.events);
+        let (from, to) = (FIRST + round * shape.events, FIRST + (round + 1) * shape.events);
         let followed = watch::follow(&broker, &offsets, &mut service.process, from, to).await?;
         service.process.stop(STOP_WITHIN).await?;
         outputs::check(&broker, &topics.name(&Topic::Clean), &before, "ce_id", &shape, Wanted::Once)?;
