@@ -30,7 +30,7 @@ const FIGURES: [Figure; 6] = [
     figure("foreign_percent", "other load %", 0),
 ];
 /// Events that go before all others: a partition without any leaves no store behind.
-const FIRST: u64 = 20_000;
+const FIRST: u64 = 200_000;
 /// Entries of one write.
 const CHUNK: u64 = 50_000;
 /// The ids are as old as this at most; the rest of the window is left, so that none expires meanwhile.
@@ -46,7 +46,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     let weir = Weir::new(&broker, settings, "state")?;
     let input = topics.name(&Topic::Verified);
     let offsets = Offsets::new(&broker, &weir.group(), &input, settings.partitions)?;
-    let first = Shape { seed: !settings.seed, events: FIRST, ..shape(settings) };
+    let first = Shape { seed: !settings.seed, events: FIRST, snapshots: 0, ..shape(settings) };
     load::load(&broker, &input, settings.partitions, &first)?;
     let mut service = weir.processor("bench")?;
     watch::follow(&broker, &offsets, &mut service.process, 0, FIRST).await?;
@@ -60,7 +60,10 @@ pub async fn run(settings: &Settings) -> Result<()> {
     let mut series = Series::new(format!("processor with {} ids", settings.ids), &FIGURES);
     for round in 0..settings.runs as u64 {
         // Ids follow from the seed: each round brings new ones.
-        let shape = Shape { seed: settings.seed + round, ..shape(settings) };
+        let shape = shape(settings);
+        // Newer than the last round's, or nearly all of them would be stale.
+        let base_ms = shape.base_ms + (round * shape.events) as i64;
+        let shape = Shape { seed: settings.seed + round, base_ms, ..shape };
         let before = next_offsets(&broker, &topics.name(&Topic::Clean))?;
         load::load(&broker, &input, settings.partitions, &shape)?;
         let mut service = weir.processor("bench")?;
