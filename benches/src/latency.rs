@@ -92,6 +92,17 @@ pub async fn run(settings: &Settings) -> Result<()> {
     topics::clean_up(&broker).await
 }
 
+/// A reader of what appears in a topic from now on.
+pub fn from_now_on(broker: &BenchBroker, topic: &str) -> Result<BaseConsumer> {
+    let consumer = broker.cluster.consumer("weir-bench-watcher")?;
+    let mut list = TopicPartitionList::new();
+    for (partition, next) in next_offsets(broker, topic)? {
+        list.add_partition_offset(topic, partition, Offset::Offset(next)).context("no such offset")?;
+    }
+    consumer.assign(&list).with_context(|| format!("cannot read {topic}"))?;
+    Ok(consumer)
+}
+
 /// A thread that sees what appears in `clean-events`.
 pub struct Watcher {
     thread: JoinHandle<Result<()>>,
@@ -101,12 +112,7 @@ pub struct Watcher {
 impl Watcher {
     /// From now on.
     pub fn start(broker: &BenchBroker, topic: &str, times: &Arc<Times>) -> Result<Self> {
-        let consumer = broker.cluster.consumer("weir-bench-watcher")?;
-        let mut list = TopicPartitionList::new();
-        for (partition, next) in next_offsets(broker, topic)? {
-            list.add_partition_offset(topic, partition, Offset::Offset(next)).context("no such offset")?;
-        }
-        consumer.assign(&list).with_context(|| format!("cannot read {topic}"))?;
+        let consumer = from_now_on(broker, topic)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let (times, stop) = (Arc::clone(times), Arc::clone(&is_over));
         let thread = std::thread::spawn(move || watch(&consumer, &times, &stop));

@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Offset, TopicPartitionList};
 use schemas::{Topic, Topics, headers};
 use weir_tests::wait::wait_until;
 
@@ -22,7 +21,7 @@ use crate::args::Settings;
 use crate::broker::BenchBroker;
 use crate::events::{Shape, number_of};
 use crate::failing::{FAILURES, PAUSE_MS, is_late};
-use crate::ingest_bench::next_offsets;
+use crate::latency::from_now_on;
 use crate::load;
 use crate::outputs::{self, header_of};
 use crate::processor_bench::shape;
@@ -169,12 +168,7 @@ struct Watcher {
 impl Watcher {
     /// Until so many events are there.
     fn start(broker: &BenchBroker, topic: &str, events: u64) -> Result<Self> {
-        let consumer = broker.cluster.consumer("weir-bench-watcher")?;
-        let mut list = TopicPartitionList::new();
-        for (partition, next) in next_offsets(broker, topic)? {
-            list.add_partition_offset(topic, partition, Offset::Offset(next)).context("no such offset")?;
-        }
-        consumer.assign(&list).with_context(|| format!("cannot read {topic}"))?;
+        let consumer = from_now_on(broker, topic)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&is_over);
         let thread = std::thread::spawn(move || watch(&consumer, events, &stop));
@@ -204,8 +198,7 @@ fn watch(consumer: &BaseConsumer, events: u64, is_over: &AtomicBool) -> Result<B
                     continue;
                 }
                 let number = header_of(&record, headers::ID).and_then(number_of).context("not one of our ids")?;
-                let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                seen.insert(number, i64::try_from(at.as_millis()).unwrap_or(i64::MAX));
+                seen.insert(number, runtime::clock::now_ms());
             }
             None | Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) => return Err(error).context("cannot read clean-events"),

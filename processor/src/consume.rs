@@ -66,9 +66,6 @@ impl ConsumerContext for GroupContext {
 impl GroupContext {
     /// Assigns partitions paused. The offset only has to be a valid one: a takeover seeks before records flow.
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
-        if partitions.is_empty() {
-            return consumer.incremental_assign(&TopicPartitionList::new());
-        }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for (partition, start) in partitions.iter().zip(self.starts(partitions)) {
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(start))?;
@@ -232,8 +229,8 @@ impl Group {
         Ok(Polled { revoked, assigned: Vec::new() })
     }
 
-    /// Lets records of partitions flow, each from an offset on. All at once: it waits
-    /// for the client.
+    /// Lets records of partitions flow, each from an offset on. All at once, for it waits
+    /// until the client has done it.
     pub(crate) fn run(&mut self, next: &[(i32, i64)]) -> KafkaResult<()> {
         if next.is_empty() {
             return Ok(());

@@ -6,9 +6,10 @@ use processor::books::Place;
 use schemas::Topic;
 use serde_json::{Value, json};
 use weir_tests::memory::{self, Watched};
+use weir_tests::process::Process;
 
 use crate::rig::Waited;
-use crate::scene::{Scene, record, resource_in};
+use crate::scene::{Said, Scene, record, resource_in};
 
 /// What `weir dead` may take more for ten times as many letters, as docs/cli.md says.
 const GROWTH: u64 = 32 << 20;
@@ -19,17 +20,27 @@ const GARBAGE: u32 = 20;
 /// How many resources each source has.
 const RESOURCES: u32 = 50;
 
-#[tokio::test]
-async fn an_event_whose_record_was_lost_can_be_given_up_and_the_books_say_so() {
-    let scene = Scene::new("lost", "delays = [\"2s\"]\nattempts = 50").await;
-    scene.feed(&[(1, "fails-1"), (2, "fails-2")]);
+/// The open letters.
+fn list(scene: &Scene) -> Said {
+    scene.weir(&["dead", "list", "--state", "dead", "-o", "jsonl"])
+}
+
+/// Two events wait, and their records are lost meanwhile. The worker that found that out goes on.
+async fn lose(name: &str, events: [(u32, &str); 2]) -> (Scene, Process) {
+    let scene = Scene::new(name, "delays = [\"2s\"]\nattempts = 50").await;
+    scene.feed(&events);
     let process = scene.stay("a");
     scene.wait("two that wait", |scene| if scene.hops().len() == 2 { Ok(()) } else { Err("none".to_owned()) }).await;
     process.kill().expect("killed");
     scene.rig.truncate(&Topic::Verified).await;
     let process = scene.stay("a");
-    let list = |scene: &Scene| scene.weir(&["dead", "list", "--state", "dead", "-o", "jsonl"]);
     scene.wait("two lost ones", |scene| if list(scene).rows.len() == 2 { Ok(()) } else { Err(list(scene).text) }).await;
+    (scene, process)
+}
+
+#[tokio::test]
+async fn an_event_whose_record_was_lost_can_be_given_up_and_the_books_say_so() {
+    let (scene, process) = lose("lost", [(1, "fails-1"), (2, "fails-2")]).await;
     let rows = list(&scene).rows;
     assert!(rows.iter().all(|row| row["reason"] == "record_lost" && row["source"] == "alpha"), "{rows:?}");
     let ids: Vec<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
@@ -51,16 +62,8 @@ async fn an_event_whose_record_was_lost_can_be_given_up_and_the_books_say_so() {
 
 #[tokio::test]
 async fn an_event_whose_record_was_lost_can_be_delivered_again() {
-    let mut scene = Scene::new("lost-again", "delays = [\"2s\"]\nattempts = 50").await;
     let (once, late) = ((resource_in(0, 0), "fails-1"), (resource_in(1, 0), "fails-2"));
-    scene.feed(&[once, late]);
-    let process = scene.stay("a");
-    scene.wait("two that wait", |scene| if scene.hops().len() == 2 { Ok(()) } else { Err("none".to_owned()) }).await;
-    process.kill().expect("killed");
-    scene.rig.truncate(&Topic::Verified).await;
-    let process = scene.stay("a");
-    let list = |scene: &Scene| scene.weir(&["dead", "list", "--state", "dead", "-o", "jsonl"]);
-    scene.wait("two lost ones", |scene| if list(scene).rows.len() == 2 { Ok(()) } else { Err(list(scene).text) }).await;
+    let (mut scene, process) = lose("lost-again", [once, late]).await;
     process.kill().expect("killed");
     // One is delivered again, and waits again before it passes; nobody delivers the other until it was given up.
     let hops = |scene: &Scene| scene.hops()["fails-1"].len();

@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::emit::{Failures, Out, Pass, Stamp};
 use crate::log::Loose;
 use crate::state::wait::{Detail, Lies, WaitChange, Waits};
-use crate::state::{DeadRef, Store};
+use crate::state::{DeadRef, Status, Store};
 use crate::step::order::short_hash;
 use crate::step::{Decision, Input, Outcome, Retry};
 use crate::waiting::Spot;
@@ -119,7 +119,7 @@ impl<S: Store> Task<S> {
         // Nobody looks whether this one is visible already: the topic keeps the last of each dead letter.
         if let Some(dead) = decision.supersedes {
             (means.send)(&means.emitter.superseded(self.partition, dead, case.input, stamp))?;
-            self.settle_place(dead.offset)?;
+            self.settle_place(dead.offset, Status::Done)?;
         }
         if case.command.is_some() {
             self.send_resolution(&decision, case, stamp, means)?;

@@ -70,9 +70,9 @@ impl<S: Store> Task<S> {
         let about = event.as_ref().map(|event| step::about(event, &record.key, now));
         let books = books(command, event.as_ref());
         let standing = self.standing(command, about.as_ref(), books)?;
-        if standing != Standing::Gone && self.is_known_by_place(command.dead_id.offset)? {
+        if standing != Standing::Gone {
             let status = if command.verb == Verb::Discard { Status::Discarded } else { Status::Done };
-            self.note_place(command.dead_id.offset, status);
+            self.settle_place(command.dead_id.offset, status)?;
         }
         match (standing, command.verb, event, about) {
             (Standing::Gone, ..) => {
@@ -129,21 +129,11 @@ impl<S: Store> Task<S> {
         })
     }
 
-    /// Whether the event of this offset is known by its place, having or having had no identity.
-    fn is_known_by_place(&self, offset: i64) -> Result<bool, StateError> {
+    /// The dead letter of this offset is resolved, also if its event is known by its place.
+    pub(super) fn settle_place(&mut self, offset: i64, status: Status) -> Result<(), StateError> {
         let place = step::about_place(self.partition, offset, self.position.stream_time);
-        Ok(View::seen(&self.view(), &place)?.is_some())
-    }
-
-    fn note_place(&mut self, offset: i64, status: Status) {
-        let place = step::about_place(self.partition, offset, self.position.stream_time);
-        self.push(UNKNOWN_SOURCE, step::route::place_entry(&place, status));
-    }
-
-    /// Another delivery of an event got through: its dead letter is resolved, by whatever name the event was known.
-    pub(super) fn settle_place(&mut self, offset: i64) -> Result<(), StateError> {
-        if self.is_known_by_place(offset)? {
-            self.note_place(offset, Status::Done);
+        if View::seen(&self.view(), &place)?.is_some() {
+            self.push(UNKNOWN_SOURCE, step::route::place_entry(&place, status));
         }
         Ok(())
     }
