@@ -1,13 +1,20 @@
-//! The processor with a large state: ids written straight into its stores, then the preloaded topic through it.
+//! The processor with a large state, next to one with hardly any: ids written straight into its stores, then the
+//! preloaded topic through it.
 //!
-//! A processor runs first with a few events, so that every partition has a store and a position; the filler adds entries
-//! under the cursor it left. They are not in the changelog: a restore of so many ids is not measured here.
+//! A processor runs first with a few events, so that every partition has a store and a position. The filler adds entries
+//! under the cursor it left to one copy of the stores; they are not in the changelog, so a restore of so many ids is not
+//! measured here. From then on two states of one group take turns: each catches up at its start, from the changelog,
+//! with what was done on the other, and that counts as its start.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use processor::state::rocks::RocksStores;
 use processor::state::{Changes, Cursor, Entry, Seen, Status, Store, Stores, keys};
 use schemas::identity::Hash128;
-use schemas::{Topic, partition};
+use schemas::{Topic, Topics, partition};
 use serde_json::json;
 
 use crate::args::Settings;
@@ -36,6 +43,12 @@ const CHUNK: u64 = 50_000;
 /// The ids are as old as this at most; the rest of the window is left, so that none expires meanwhile.
 const SPREAD_MS: u64 = 3 * 24 * 60 * 60 * 1000;
 
+/// The large state, whose owner has let go of it; the same after kill -9; and the small one.
+const LARGE: &str = "large state";
+const KILLED: &str = "large state, after kill -9";
+const SMALL: &str = "small state";
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Runs every round and reports.
 pub async fn run(settings: &Settings) -> Result<()> {
     let broker = BenchBroker::start().await?;
@@ -48,49 +61,86 @@ pub async fn run(settings: &Settings) -> Result<()> {
     let offsets = Offsets::new(&broker, &weir.group(), &input, settings.partitions)?;
     let first = Shape { seed: !settings.seed, events: FIRST, snapshots: 0, ..shape(settings) };
     load::load(&broker, &input, settings.partitions, &first)?;
-    let mut service = weir.processor("bench")?;
+    let (small, large) = (weir.state("small"), weir.state("large"));
+    let mut service = weir.processor_with("bench", &small)?;
     watch::follow(&broker, &offsets, &mut service.process, 0, FIRST).await?;
     service.process.stop(STOP_WITHIN).await?;
-    let folder = weir.state("bench");
+    let copied = Command::new("cp").arg("-a").args([&small, &large]).status().context("cannot run cp")?;
+    ensure!(copied.success(), "the state can't be copied");
     let now_ms = runtime::clock::now_ms();
     for partition in 0..settings.partitions {
-        fill(&folder, partition, settings, now_ms).with_context(|| format!("partition {partition}"))?;
+        fill(&large, partition, settings, now_ms).with_context(|| format!("partition {partition}"))?;
     }
-    println!("{} ids stand in {} bytes", settings.ids, folder_bytes(&folder, |_| true)?);
-    let mut series = Series::new(format!("processor with {} ids", settings.ids), &FIGURES);
-    for round in 0..settings.runs as u64 {
-        // Ids follow from the seed: each round brings new ones.
-        let shape = shape(settings);
-        // Newer than the last round's, or nearly all of them would be stale.
-        let base_ms = shape.base_ms + (round * shape.events) as i64;
-        let shape = Shape { seed: settings.seed + round, base_ms, ..shape };
-        let before = next_offsets(&broker, &topics.name(&Topic::Clean))?;
-        load::load(&broker, &input, settings.partitions, &shape)?;
-        let mut service = weir.processor("bench")?;
-        let (from, to) = (FIRST + round * shape.events, FIRST + (round + 1) * shape.events);
-        let followed = watch::follow(&broker, &offsets, &mut service.process, from, to).await?;
-        service.process.stop(STOP_WITHIN).await?;
-        outputs::check(&broker, &topics.name(&Topic::Clean), &before, "ce_id", &shape, Wanted::Once)?;
-        let ids = settings.ids + (round + 1) * shape.uniques();
-        let millions = shape.events as f64 / 1e6;
-        let mut add = |name, value| series.add("weir", name, value);
-        add("events_per_s", followed.events_per_s);
-        add("cpu_s_per_million", followed.usage.cpu_s / millions);
-        add("rss_peak_mib", followed.usage.rss_peak as f64 / (1024.0 * 1024.0));
-        add("store_bytes_per_id", folder_bytes(&folder, |_| true)? as f64 / ids as f64);
-        add("start_s", followed.start_s);
-        add("foreign_percent", followed.span.foreign * 100.0);
+    println!("{} ids stand in {} bytes", settings.ids, folder_bytes(&large, |_| true)?);
+    let title = format!("processor, {} ids in the large state", settings.ids);
+    let series = Series::new(title, &FIGURES);
+    let mut rounds = Rounds { broker, topics, weir, offsets, settings, series, done: 0 };
+    for _ in 0..settings.runs {
+        // The first leaves the state to the last as kill -9 leaves it.
+        rounds.one(LARGE, &large, Ending::Kill).await.context(LARGE)?;
+        rounds.one(SMALL, &small, Ending::Stop).await.context(SMALL)?;
+        rounds.one(KILLED, &large, Ending::Stop).await.context(KILLED)?;
     }
     let settings = json!({
         "runs": settings.runs, "seed": settings.seed, "ids": settings.ids, "events": settings.events,
         "partitions": settings.partitions, "window_days": 4, "client": settings.client,
     });
-    report("state", &facts, &settings, &[series])?;
-    topics::clean_up(&broker).await
+    report("state", &facts, &settings, &[rounds.series])?;
+    topics::clean_up(&rounds.broker).await
+}
+
+enum Ending {
+    Stop,
+    Kill,
+}
+
+struct Rounds<'a> {
+    broker: BenchBroker,
+    topics: Topics,
+    weir: Weir,
+    offsets: Offsets,
+    settings: &'a Settings,
+    series: Series,
+    done: u64,
+}
+
+impl Rounds<'_> {
+    /// New events through the processor with this state.
+    async fn one(&mut self, name: &str, state: &Path, ending: Ending) -> Result<()> {
+        let Self { broker, topics, weir, offsets, settings, series, done } = self;
+        // Ids follow from the seed: each run brings new ones, and newer ones, or nearly all of them would be stale.
+        let shape = shape(settings);
+        let shape = Shape { seed: settings.seed + *done, base_ms: shape.base_ms + (*done * shape.events) as i64, ..shape };
+        let (input, clean) = (topics.name(&Topic::Verified), topics.name(&Topic::Clean));
+        let before = next_offsets(broker, &clean)?;
+        load::load(broker, &input, settings.partitions, &shape)?;
+        let mut service = weir.processor_with("bench", state)?;
+        let (from, to) = (FIRST + *done * shape.events, FIRST + (*done + 1) * shape.events);
+        let followed = watch::follow(broker, offsets, &mut service.process, from, to).await?;
+        match ending {
+            Ending::Stop => service.process.stop(STOP_WITHIN).await?,
+            Ending::Kill => service.process.kill()?,
+        }
+        outputs::check(broker, &clean, &before, "ce_id", &shape, Wanted::Once)?;
+        *done += 1;
+        let millions = shape.events as f64 / 1e6;
+        let mut add = |figure, value| series.add(name, figure, value);
+        add("events_per_s", followed.events_per_s);
+        add("cpu_s_per_million", followed.usage.cpu_s / millions);
+        add("rss_peak_mib", followed.usage.rss_peak as f64 / (1024.0 * 1024.0));
+        if name != SMALL {
+            let ids = settings.ids + *done * shape.uniques();
+            add("store_bytes_per_id", folder_bytes(state, |_| true)? as f64 / ids as f64);
+        }
+        add("start_s", followed.start_s);
+        add("foreign_percent", followed.span.foreign * 100.0);
+        println!("{name}: {:.0} events/s", followed.events_per_s);
+        Ok(())
+    }
 }
 
 /// Adds this partition's share of the ids to its store, as old as the window allows.
-fn fill(folder: &std::path::Path, partition: i32, settings: &Settings, now_ms: i64) -> Result<()> {
+fn fill(folder: &Path, partition: i32, settings: &Settings, now_ms: i64) -> Result<()> {
     let mut store = RocksStores::new(folder.to_owned()).open(partition)?;
     let mut cursor = store.cursor()?.context("the processor left no cursor")?;
     let mut left = settings.ids / settings.partitions as u64;
@@ -105,7 +155,14 @@ fn fill(folder: &std::path::Path, partition: i32, settings: &Settings, now_ms: i
         left -= entries.len() as u64;
         apply(&mut store, &mut cursor, entries)?;
     }
-    Ok(())
+    // As it would stand after a while with no events, and an orderly end.
+    loop {
+        store.index()?;
+        if store.is_settled()? {
+            return Ok(store.let_go()?);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
 }
 
 fn apply(store: &mut impl Store, cursor: &mut Cursor, entries: Vec<Entry>) -> Result<()> {

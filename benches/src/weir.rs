@@ -91,6 +91,13 @@ impl Weir {
         Ok((command, admin))
     }
 
+    /// Starts a processor of that name with the state of another one.
+    pub fn processor_with(&self, instance: &str, state: &Path) -> Result<Service> {
+        let (mut command, admin) = self.processor_command("weir-processor", instance)?;
+        command.env("WEIR__PROCESSOR__STATE_DIR", state);
+        self.start("weir-processor", command, admin)
+    }
+
     /// Starts a processor of that name whose handler fails events by their source.
     pub fn failing_processor(&self, instance: &str) -> Result<Service> {
         let (mut command, admin) = self.processor_command("weir-bench", instance)?;

@@ -160,9 +160,14 @@ pub trait Store {
     fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError>;
     /// Applies a transaction and its cursor in one atomic write, and removes the buckets that fell out of `cursor`.
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError>;
-    /// Works a little on what makes look-ups fast. `true`: there is more to do.
-    fn index(&mut self) -> Result<bool, StateError> {
-        Ok(false)
+    /// Sees to what makes look-ups fast; the work is done beside this thread. Called after each transaction, and
+    /// while a large state is restored.
+    fn index(&mut self) -> Result<(), StateError> {
+        Ok(())
+    }
+    /// Its owner is about to close it, and everything is applied: the last chance to keep what was worked out.
+    fn let_go(&mut self) -> Result<(), StateError> {
+        Ok(())
     }
 }
 

@@ -429,8 +429,8 @@ impl<S: Store> Task<S> {
         (self.overlay.kept().entries.len() + self.overlay.kept().waits.len(), self.overlay.kept_since())
     }
 
-    /// Works a little on the store's index. `true`: there is more to do.
-    pub fn index(&mut self) -> Result<bool, StateError> {
+    /// Sees to the store's index.
+    pub fn index(&mut self) -> Result<(), StateError> {
         self.store.index()
     }
 
@@ -452,6 +452,12 @@ impl<S: Store> Task<S> {
         self.is_store_broken = false;
         self.overlay.written();
         Ok(())
+    }
+
+    /// Writes what waits; the store is about to be closed.
+    pub fn close(&mut self) -> Result<(), StateError> {
+        self.write()?;
+        if self.is_store_broken { Ok(()) } else { self.store.let_go() }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::call::{Caller, NoCaller};
 use crate::emit::Emitter;
 use crate::lifecycle::{Action, Ending, Event, Lifecycle, Progress, Stage};
 use crate::log::{Acks, Bounds, Fault, Heard, Log};
-use crate::state::{StateError, Store, Stores};
+use crate::state::{StateError, Stores};
 use crate::takeover::{self, Opening, Takeover, TakeoverError};
 use crate::task::{Count, Means, Shared, TakeError, Task};
 
@@ -105,7 +105,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         let action = self.life.current().clone();
         if let Action::Exit(ending) = action {
             for (partition, task) in &mut self.tasks {
-                write(task, *partition, &mut self.observer);
+                reported(task.close(), *partition, &mut self.observer);
             }
             return Some(ending);
         }
@@ -429,7 +429,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
                 break;
             };
             let (partition, written) = (*partition, task.unwritten().0);
-            if !write(task, partition, &mut self.observer) {
+            if !reported(task.write(), partition, &mut self.observer) {
                 distrusted.push(partition);
             }
             waiting = waiting.saturating_sub(written.max(1));
@@ -438,14 +438,13 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             self.tasks.iter_mut().filter_map(|(partition, task)| Some((task.unwritten().1?, *partition, task)));
         if let Some((since, partition, task)) = oldest.min_by_key(|(since, ..)| *since)
             && since.saturating_add(KEPT_MS) <= now_ms
-            && !write(task, partition, &mut self.observer)
+            && !reported(task.write(), partition, &mut self.observer)
         {
             distrusted.push(partition);
         }
-        // One index at a time. One that fails stays as it is: a store that can't be read says so soon enough.
-        for task in self.tasks.values_mut() {
-            if task.index().unwrap_or_default() {
-                break;
+        for (partition, task) in &mut self.tasks {
+            if !reported(task.index(), *partition, &mut self.observer) {
+                distrusted.push(*partition);
             }
         }
         distrusted
@@ -461,7 +460,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         for partition in parts {
             // What waits is committed, whatever happened since. A later takeover has less to read again.
             if let Some(mut task) = self.tasks.remove(partition) {
-                write(&mut task, *partition, &mut self.observer);
+                reported(task.close(), *partition, &mut self.observer);
             }
             self.takeovers.remove(partition);
             self.forget_letters(*partition);
@@ -478,8 +477,8 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
 }
 
 /// `false`: the store can't be trusted any more.
-fn write<S: Store>(task: &mut Task<S>, partition: i32, observer: &mut impl Observer) -> bool {
-    task.write().inspect_err(|error| observer.trouble(partition, false, &error.to_string())).is_ok()
+fn reported(done: Result<(), StateError>, partition: i32, observer: &mut impl Observer) -> bool {
+    done.inspect_err(|error| observer.trouble(partition, false, &error.to_string())).is_ok()
 }
 
 fn unsure(doing: &'static str, error: &StateError) -> Fault {

@@ -9,6 +9,10 @@
 const PROBES: u32 = 6;
 /// Keys a block is meant for: 10.7 bits each.
 const KEYS_PER_BLOCK: usize = 48;
+/// Bytes of a block.
+const BLOCK_BYTES: usize = 64;
+/// Blocks that are kept under one key.
+const BLOCKS_PER_ROW: usize = 1024;
 
 /// What a store may know.
 #[derive(Debug)]
@@ -28,6 +32,11 @@ impl Filter {
         self.keys > self.blocks.len() * KEYS_PER_BLOCK
     }
 
+    /// Keys that were noted.
+    pub fn keys(&self) -> usize {
+        self.keys
+    }
+
     /// Notes a key: sixteen bytes that are a hash already. Keys noted twice count twice.
     pub fn note(&mut self, hash: u128) {
         self.keys += 1;
@@ -45,11 +54,44 @@ impl Filter {
         block.is_none_or(|block| bits(hash).all(|(word, bit)| block[word] & bit != 0))
     }
 
+    /// All of it, in pieces of 64 KiB: first how many keys were noted, and how many blocks follow.
+    pub fn rows(&self) -> impl Iterator<Item = Vec<u8>> {
+        let counts = [self.keys as u64, self.blocks.len() as u64].map(u64::to_be_bytes).concat();
+        let rows = self.blocks.chunks(BLOCKS_PER_ROW);
+        let row = |blocks: &[[u64; 8]]| blocks.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
+        std::iter::once(counts).chain(rows.map(row))
+    }
+
+    /// What [`Self::rows`] gave, if nothing of it is missing.
+    pub fn from_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let (keys, blocks) = rows.next()?.split_first_chunk::<8>()?;
+        let counts = [keys, blocks.first_chunk::<8>()?].map(|count| u64::from_be_bytes(*count) as usize);
+        let [keys, count] = counts;
+        let mut blocks = Vec::new();
+        for row in rows {
+            let (whole, rest) = row.as_chunks::<BLOCK_BYTES>();
+            if !rest.is_empty() {
+                return None;
+            }
+            blocks.extend(whole.iter().map(block));
+        }
+        (blocks.len() == count && count > 0).then_some(Self { blocks, keys })
+    }
+
     fn block_of(&self, hash: u128) -> usize {
         // Scales the upper half to the number of blocks; the bits come from the lower half.
         let high = hash >> 64;
         ((high * self.blocks.len() as u128) >> 64) as usize
     }
+}
+
+fn block(bytes: &[u8; BLOCK_BYTES]) -> [u64; 8] {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut block = [0; 8];
+    for (to, from) in block.iter_mut().zip(words) {
+        *to = u64::from_le_bytes(*from);
+    }
+    block
 }
 
 fn bits(hash: u128) -> impl Iterator<Item = (usize, u64)> {
@@ -80,5 +122,22 @@ mod tests {
         assert!(!filter.is_full());
         (0..keys).for_each(|number| filter.note(hash(number)));
         assert!(filter.is_full());
+    }
+
+    #[test]
+    fn a_filter_comes_back_from_its_rows_and_not_from_some_of_them() {
+        let mut filter = Filter::for_keys(100_000);
+        (0..100_000).for_each(|number| filter.note(hash(number)));
+        let rows: Vec<_> = filter.rows().collect();
+        assert_eq!(rows.len(), 1 + filter.blocks.len().div_ceil(BLOCKS_PER_ROW));
+        let back = |rows: &[Vec<u8>]| Filter::from_rows(rows.iter().map(Vec::as_slice));
+        let whole = back(&rows).expect("all rows");
+        assert_eq!((whole.keys, &whole.blocks), (filter.keys, &filter.blocks));
+        for missing in 1..=rows.len() {
+            assert!(back(&rows[..rows.len() - missing]).is_none(), "without the last {missing}");
+        }
+        let mut short = rows.clone();
+        short.last_mut().expect("a row").pop();
+        assert!(back(&short).is_none());
     }
 }

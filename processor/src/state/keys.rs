@@ -6,6 +6,7 @@
 //! wait   'w' | slot u16 | resource 12 | offset i64              -> see `wait::Waits`
 //! tally  'b' | source                                            -> 7 x u64
 //! cursor 'c'                                                     -> see `encode_cursor`
+//! filter 'x' [ number u32 ]                                      -> txn u64, and then the rows of a filter
 //! ```
 //! Integers in keys are big-endian, so that a bucket is one range and whole buckets can be removed at once.
 //! Every seen and last key carries its slot: the state of some slots can be cut out of it.
@@ -40,6 +41,8 @@ pub const TALLY: u8 = b'b';
 pub const SEEN: u8 = b'd';
 /// First byte of last keys.
 pub const LAST: u8 = b'l';
+/// First byte of the keys of a filter that is kept.
+pub const FILTER: u8 = b'x';
 /// First byte of wait keys.
 pub const WAIT: u8 = b'w';
 

@@ -15,21 +15,18 @@ use rocksdb::{
 };
 use schemas::identity::Hash128;
 
-use super::filter::Filter;
+use self::filling::Turn;
+use self::index::Index;
 use super::wait::{WaitChange, Waits};
 use super::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores, keys};
 use crate::books::Tallies;
 use crate::varint::{Fields, Malformed};
 
-/// Memory for blocks, indexes and filters of all stores of a process.
+/// Memory for blocks of all stores of a process. Indexes and filters of open files come on top: 1.5 bytes a key.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Bits per key of the filters: about one false positive in a hundred.
 const FILTER_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 8 * 1024;
-/// Keys the filter of a new store is made for: 170 KiB.
-const FILTER_KEYS: usize = 128 * 1024;
-/// Keys that are noted at a time in a filter that is being filled: some milliseconds.
-const FILL_KEYS: usize = 20_000;
 /// Each write adds about three files to level 0; reads seldom come that far, so many may lie there.
 const LEVEL_0_FILES: i32 = 24;
 /// Small files, so that a compaction leaves the buckets of other days alone.
@@ -41,6 +38,7 @@ pub struct RocksStores {
     directory: PathBuf,
     options: Arc<Options>,
     damaged: Damaged,
+    turn: Turn,
 }
 
 /// Partitions whose files turned out to be damaged: they are worth nothing when somebody opens them again.
@@ -66,8 +64,8 @@ impl RocksStores {
         table.set_bloom_filter(FILTER_BITS, false);
         table.set_whole_key_filtering(true);
         table.set_optimize_filters_for_memory(true);
-        table.set_cache_index_and_filter_blocks(true);
-        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // Else each look-up that misses in the cache reads and checks a whole filter again.
+        table.set_cache_index_and_filter_blocks(false);
         table.set_format_version(6);
         table.set_block_size(BLOCK_BYTES);
         let mut options = Options::default();
@@ -81,7 +79,7 @@ impl RocksStores {
         options.set_max_background_jobs(2);
         options.set_max_open_files(256);
         options.set_keep_log_file_num(2);
-        Self { directory, options: Arc::new(options), damaged: Damaged::default() }
+        Self { directory, options: Arc::new(options), damaged: Damaged::default(), turn: Turn::default() }
     }
 
     fn path(&self, partition: i32) -> PathBuf {
@@ -105,10 +103,12 @@ impl Stores for RocksStores {
         let options = Arc::clone(&self.options);
         let buckets = BTreeMap::new();
         let damaged = Arc::clone(&self.damaged);
-        let mut store = RocksStore { partition, options, workshop, db, damaged, buckets, filter: None, filling: None };
-        match store.cursor()? {
-            Some(cursor) => store.buckets = cursor.buckets,
-            None => store.filter = Some(Filter::for_keys(FILTER_KEYS)),
+        let index = Index::new(self.turn.clone());
+        let mut store = RocksStore { partition, options, workshop, db: Arc::new(db), damaged, buckets, index };
+        if let Some(cursor) = store.cursor()? {
+            store.index =
+                Index::open(&store.db, self.turn.clone(), cursor.txn).map_err(|error| store.unread(&error))?;
+            store.buckets = cursor.buckets;
         }
         Ok(store)
     }
@@ -148,13 +148,10 @@ pub struct RocksStore {
     partition: i32,
     options: Arc<Options>,
     workshop: PathBuf,
-    db: DB,
+    db: Arc<DB>,
     damaged: Damaged,
     buckets: BTreeMap<u8, (u32, u32)>,
-    /// Knows every key of the store. None until it has been filled.
-    filter: Option<Filter>,
-    /// The next filter, and the last key that was noted in it of those that were there when it was begun.
-    filling: Option<(Filter, Vec<u8>)>,
+    index: Index,
 }
 
 impl std::fmt::Debug for RocksStore {
@@ -170,6 +167,14 @@ impl RocksStore {
             Some(value) => decode(&value).map(Some).map_err(|error| self.unread(&error)),
             None => Ok(None),
         }
+    }
+
+    /// Whether nothing is being done beside the work, as after a while without writes.
+    pub fn is_settled(&self) -> Result<bool, StateError> {
+        let count = |name: &str| self.db.property_int_value(name).map_err(|error| self.unread(&error));
+        let running = count("rocksdb.num-running-compactions")?.unwrap_or_default();
+        let pending = count("rocksdb.compaction-pending")?.unwrap_or_default();
+        Ok(running + pending == 0 && self.index.is_idle())
     }
 
     /// What is there cannot be read: its next owner must not trust it.
@@ -203,8 +208,10 @@ impl RocksStore {
         Ok(all)
     }
 
-    fn never_knew(&self, key: u128) -> bool {
-        self.filter.as_ref().is_some_and(|filter| !filter.may_know(key))
+    fn ingest(&self, paths: Vec<PathBuf>) -> Result<(), StateError> {
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        self.db.ingest_external_file_opts(&options, paths).map_err(|error| self.unwritten(&error))
     }
 
     /// Buckets that are no longer in the cursor: by class, the first and the one after the last.
@@ -222,6 +229,9 @@ impl RocksStore {
     /// cursor, would make compactions rewrite everything in between.
     fn build(&self, changes: &Changes, cursor: &Cursor) -> Result<Vec<PathBuf>, rocksdb::Error> {
         let mut files = Files { store: self, paths: Vec::new() };
+        if self.index.is_kept() {
+            files.add(index::remove)?;
+        }
         files.add(|file| {
             for (source, row) in &changes.tallies.0 {
                 let mut key = vec![keys::TALLY];
@@ -373,14 +383,14 @@ impl Store for RocksStore {
     }
 
     fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError> {
-        if self.never_knew(filter_key(&hash.0)) {
+        if self.index.never_knew(filter_key(&hash.0)) {
             return Ok(None);
         }
         self.get(&keys::seen_key(class, bucket, slot, hash), keys::decode_seen)
     }
 
     fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError> {
-        if self.never_knew(filter_key(&resource)) {
+        if self.index.never_knew(filter_key(&resource)) {
             return Ok(None);
         }
         self.get(&keys::last_key(class, bucket, slot, resource), keys::decode_last)
@@ -388,56 +398,28 @@ impl Store for RocksStore {
 
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError> {
         let paths = self.build(changes, cursor).map_err(|error| self.unwritten(&error))?;
-        // Noted before it is there: a filter may know too much, never too little.
-        for filter in self.filter.iter_mut().chain(self.filling.as_mut().map(|(filter, _)| filter)) {
-            for entry in &changes.entries {
-                filter.note(filter_key(&entry.hash.0));
-                if let Some((resource, _)) = &entry.last {
-                    filter.note(filter_key(resource));
-                }
+        for entry in &changes.entries {
+            self.index.note(filter_key(&entry.hash.0));
+            if let Some((resource, _)) = &entry.last {
+                self.index.note(filter_key(resource));
             }
         }
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(true);
-        self.db.ingest_external_file_opts(&options, paths).map_err(|error| self.unwritten(&error))?;
+        self.ingest(paths)?;
+        self.index.removed();
         self.buckets.clone_from(&cursor.buckets);
         Ok(())
     }
 
-    fn index(&mut self) -> Result<bool, StateError> {
-        if self.filling.is_none() && self.filter.as_ref().is_some_and(|filter| !filter.is_full()) {
-            return Ok(false);
-        }
-        let (mut filter, at) = match self.filling.take() {
-            Some(filling) => filling,
-            None => {
-                let keys = self.db.property_int_value("rocksdb.estimate-num-keys");
-                let keys = keys.map_err(|error| self.unread(&error))?.unwrap_or_default() as usize;
-                (Filter::for_keys((keys + keys / 2).max(FILTER_KEYS)), vec![keys::SEEN])
-            }
-        };
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        options.set_iterate_upper_bound([keys::LAST + 1]);
-        let mut last = at.clone();
-        let mut noted = 0;
-        for item in self.db.iterator_opt(IteratorMode::From(&at, Direction::Forward), options) {
-            let (key, _) = item.map_err(|error| self.unread(&error))?;
-            if let Some(hash) = key.get(keys::PREFIX_BYTES..) {
-                filter.note(filter_key(hash));
-            }
-            noted += 1;
-            if noted == FILL_KEYS {
-                last = key.into_vec();
-                break;
-            }
-        }
-        if noted == FILL_KEYS {
-            self.filling = Some((filter, last));
-            return Ok(true);
-        }
-        self.filter = Some(filter);
-        Ok(false)
+    fn index(&mut self) -> Result<(), StateError> {
+        self.index.tend(&self.db).map_err(|error| self.unread(&error))
+    }
+
+    fn let_go(&mut self) -> Result<(), StateError> {
+        let (Some(filter), Some(cursor)) = (self.index.worth_keeping(), self.cursor()?) else { return Ok(()) };
+        let mut files = Files { store: self, paths: Vec::new() };
+        let added = files.add(|file| index::write(filter, cursor.txn, file));
+        let paths = added.map(|()| files.paths).map_err(|error| self.unwritten(&error))?;
+        self.ingest(paths)
     }
 }
 
@@ -452,5 +434,7 @@ fn filter_key(hash: &[u8]) -> u128 {
     key ^ (key << 64)
 }
 
+mod filling;
+mod index;
 #[cfg(test)]
 mod tests;

@@ -103,7 +103,8 @@ fn read<L: Log, S: Store>(
             // Small pieces would make small files.
             if restore.ready_len() >= READY / 2 / from.len() && !failed.contains_key(partition) {
                 let (changes, cursor) = restore.take_ready();
-                failed.extend(store.apply(&changes, &cursor).err().map(|error| (*partition, error.into())));
+                let applied = store.apply(&changes, &cursor).and_then(|()| store.index());
+                failed.extend(applied.err().map(|error| (*partition, error.into())));
             }
         }
     }

@@ -144,3 +144,107 @@ fn a_wiped_store_is_new_and_wiping_twice_is_fine() {
     stores.wipe(4).expect("a healthy disk");
     assert_eq!(stores.open(4).expect("a new store").cursor().expect("readable"), None);
 }
+
+/// Waits until the filter of a store is whole.
+fn tended(store: &mut RocksStore) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    store.index().expect("readable");
+    while !store.index.is_whole() || !store.index.is_idle() {
+        assert!(std::time::Instant::now() < deadline, "the filter is never whole");
+        std::thread::yield_now();
+        store.index().expect("readable");
+    }
+}
+
+/// Entries that have nothing in common with those of other numbers.
+fn entries(numbers: std::ops::Range<u64>) -> Vec<Entry> {
+    let entry = |number: u64| Entry {
+        hash: schemas::identity::event_hash("s", &number.to_be_bytes()),
+        last: None,
+        ..entry(1, 5 * DAY)
+    };
+    numbers.map(entry).collect()
+}
+
+fn denied(store: &RocksStore, entries: &[Entry]) -> usize {
+    entries.iter().filter(|entry| store.index.never_knew(filter_key(&entry.hash.0))).count()
+}
+
+#[test]
+fn the_filter_of_a_store_that_was_there_before_is_filled_and_knows_what_was_written_meanwhile() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let mut cursor = Cursor::default();
+    let mut store = stores.open(4).expect("a new store");
+    assert!(store.index.is_whole(), "nothing is in it");
+    apply(&mut store, entries(0..1000), &mut cursor, 5 * DAY);
+    drop(store);
+    let mut store = stores.open(4).expect("the same store");
+    apply(&mut store, entries(1000..2000), &mut cursor, 5 * DAY);
+    tended(&mut store);
+    apply(&mut store, entries(2000..3000), &mut cursor, 5 * DAY);
+    assert_eq!(denied(&store, &entries(0..3000)), 0);
+    assert!(denied(&store, &entries(3000..4000)) > 900);
+}
+
+#[test]
+fn a_filter_that_is_outgrown_is_filled_anew() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let mut store = stores.open(4).expect("a new store");
+    let many = 3 * index::FEWEST_KEYS as u64;
+    apply(&mut store, entries(0..many), &mut Cursor::default(), 5 * DAY);
+    let unknown = entries(many..many + 1000);
+    assert!(denied(&store, &unknown) < 900);
+    tended(&mut store);
+    assert!(denied(&store, &unknown) > 900);
+    assert_eq!(denied(&store, &entries(0..many)), 0);
+}
+
+#[test]
+fn one_filter_is_filled_at_a_time_and_a_store_that_is_closed_meanwhile_is_closed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let mut store = stores.open(1).expect("a new store");
+    apply(&mut store, entries(0..100_000), &mut Cursor::default(), 5 * DAY);
+    drop(store);
+    let other = stores.turn.take().expect("nobody has it");
+    let mut store = stores.open(1).expect("the same store");
+    store.index().expect("readable");
+    assert!(store.index.is_idle(), "another one is being filled");
+    drop(other);
+    store.index().expect("readable");
+    assert!(!store.index.is_idle());
+    drop(store);
+    let mut store = stores.open(1).expect("nobody holds it any more");
+    tended(&mut store);
+}
+
+#[test]
+fn a_large_filter_outlives_an_orderly_end_and_no_later_write() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let mut cursor = Cursor { txn: 7, ..Cursor::default() };
+    let many = index::WORTH_KEEPING as u64;
+    let (all, unknown) = (entries(0..many), entries(many..many + 1000));
+    let mut store = stores.open(4).expect("a new store");
+    apply(&mut store, all.clone(), &mut cursor, 5 * DAY);
+    // A write of the same transaction, and one of a build that knows of no filters.
+    for (txn, is_ignorant) in [(7, false), (8, true)] {
+        tended(&mut store);
+        store.let_go().expect("a healthy disk");
+        drop(store);
+        store = stores.open(4).expect("the same store");
+        assert!(store.index.is_whole() && store.index.is_idle(), "it was kept");
+        assert_eq!(denied(&store, &all), 0);
+        assert!(denied(&store, &unknown) > 900);
+        if is_ignorant {
+            store.index.removed();
+        }
+        cursor.txn = txn;
+        apply(&mut store, entries(many..many + txn), &mut cursor, 5 * DAY);
+        drop(store);
+        store = stores.open(4).expect("the same store");
+        assert!(!store.index.is_whole(), "it would know too little");
+    }
+}
