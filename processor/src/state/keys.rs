@@ -35,6 +35,10 @@ const VERSION: u8 = 3;
 pub const CURSOR: &[u8] = b"c";
 /// Length of what comes before the hash in seen and last keys.
 pub const PREFIX_BYTES: usize = 8;
+/// Length of a seen key.
+pub const SEEN_BYTES: usize = 24;
+/// Length of a last key.
+pub const LAST_BYTES: usize = 20;
 /// First byte of tally keys.
 pub const TALLY: u8 = b'b';
 /// First byte of seen keys.
@@ -74,16 +78,16 @@ pub fn first_live_bucket(class: u8, stream_time: i64) -> u32 {
 }
 
 /// The key under which an event is known.
-pub fn seen_key(class: u8, bucket: u32, slot: u16, hash: Hash128) -> [u8; 24] {
-    let mut key = [0_u8; 24];
+pub fn seen_key(class: u8, bucket: u32, slot: u16, hash: Hash128) -> [u8; SEEN_BYTES] {
+    let mut key = [0_u8; SEEN_BYTES];
     key[..8].copy_from_slice(&prefix(SEEN, class, bucket, slot));
     key[8..].copy_from_slice(&hash.0);
     key
 }
 
 /// The key under which a resource's last snapshot is known.
-pub fn last_key(class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> [u8; 20] {
-    let mut key = [0_u8; 20];
+pub fn last_key(class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> [u8; LAST_BYTES] {
+    let mut key = [0_u8; LAST_BYTES];
     key[..8].copy_from_slice(&prefix(LAST, class, bucket, slot));
     key[8..].copy_from_slice(&resource);
     key

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IngestExternalFileOptions, IteratorMode,
-    Options, ReadOptions, SstFileWriter,
+    Options, ReadOptions,
 };
 use schemas::identity::Hash128;
 
+use self::files::{Workshop, Write};
 use self::filling::Turn;
 use self::index::Index;
 use super::wait::{WaitChange, Waits};
@@ -142,6 +143,7 @@ fn open_error(partition: i32, error: &rocksdb::Error) -> StateError {
 
 /// Where files are built before they are ingested.
 const WORKSHOP: &str = "ingest";
+const FILTER_FILE: &str = "filter.sst";
 
 /// The store of one partition.
 pub struct RocksStore {
@@ -215,144 +217,27 @@ impl RocksStore {
     }
 
     /// Buckets that are no longer in the cursor: by class, the first and the one after the last.
-    fn expired(&self, cursor: &Cursor) -> impl Iterator<Item = (u8, u32, u32)> {
-        self.buckets.iter().filter_map(|(class, (first, last))| {
+    fn expired(&self, cursor: &Cursor) -> Vec<(u8, u32, u32)> {
+        let gone = self.buckets.iter().filter_map(|(class, (first, last))| {
             let end = match cursor.buckets.get(class) {
                 Some((live, _)) => *live,
                 None => last.saturating_add(1),
             };
             (*first < end).then_some((*class, *first, end))
-        })
+        });
+        gone.collect()
     }
 
-    /// Builds the files that hold a write, each with a range of keys of its own: one of another class, or of the
-    /// cursor, would make compactions rewrite everything in between.
+    fn workshop(&self) -> Workshop<'_> {
+        Workshop { folder: &self.workshop, options: &self.options }
+    }
+
     fn build(&self, changes: &Changes, cursor: &Cursor) -> Result<Vec<PathBuf>, rocksdb::Error> {
-        let mut files = Files { store: self, paths: Vec::new() };
+        let mut paths = Write { changes, cursor, expired: self.expired(cursor) }.build(self.workshop())?;
         if self.index.is_kept() {
-            files.add(index::remove)?;
+            paths.push(self.workshop().file(FILTER_FILE, index::remove)?);
         }
-        files.add(|file| {
-            for (source, row) in &changes.tallies.0 {
-                let mut key = vec![keys::TALLY];
-                key.extend_from_slice(source.as_bytes());
-                file.put(key, keys::encode_tally(row))?;
-            }
-            file.put(keys::CURSOR, keys::encode_cursor(cursor))
-        })?;
-        if !changes.waits.is_empty() {
-            files.add(|file| put_waits(&changes.waits, file))?;
-        }
-        // What waited until its bucket was over is not written: nobody would remove it.
-        let is_live = |class: u8, entry: &Entry| {
-            let bucket = keys::bucket_of(class, entry.seen.first_seen);
-            cursor.buckets.get(&class).is_some_and(|(first, _)| *first <= bucket)
-        };
-        let entries = (0_u32..).zip(&changes.entries);
-        let mut seen: Vec<([u8; 24], u32)> = entries
-            .clone()
-            .filter(|(_, entry)| is_live(entry.class, entry))
-            .map(|(at, entry)| (seen_key(entry), at))
-            .collect();
-        let mut last: Vec<([u8; 20], u32)> = entries
-            .filter(|(_, entry)| is_live(entry.window_class, entry))
-            .filter_map(|(at, entry)| Some((last_key(entry)?, at)))
-            .collect();
-        seen.sort_unstable();
-        last.sort_unstable();
-        let expired: Vec<_> = self.expired(cursor).collect();
-        let mut value = Vec::new();
-        for class in 0..keys::CLASSES.len() as u8 {
-            let gone = expired.iter().filter(|(of, ..)| *of == class);
-            files.table(keys::SEEN, class, &seen, gone.clone(), |at, file, key| {
-                let Some(entry) = changes.entries.get(at as usize) else { return Ok(()) };
-                value.clear();
-                keys::encode_seen(&entry.seen, &mut value);
-                file.put(key, &value)
-            })?;
-            files.table(keys::LAST, class, &last, gone, |at, file, key| {
-                let Some(entry) = changes.entries.get(at as usize) else { return Ok(()) };
-                let Some((_, occurred_at)) = entry.last else { return Ok(()) };
-                file.put(key, keys::encode_last(&Last { occurred_at, set_at: entry.seen.first_seen }))
-            })?;
-        }
-        Ok(files.paths)
-    }
-}
-
-fn put_waits(waits: &[WaitChange], file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
-    let newest: BTreeMap<[u8; 23], &WaitChange> =
-        waits.iter().map(|change| (keys::wait_key(change.slot, change.resource, change.src), change)).collect();
-    for (key, change) in newest {
-        match &change.now {
-            Some(waits) => {
-                let mut value = Vec::new();
-                waits.encode(&mut value);
-                file.put(key, value)?;
-            }
-            None => file.delete(key)?,
-        }
-    }
-    Ok(())
-}
-
-fn seen_key(entry: &Entry) -> [u8; 24] {
-    keys::seen_key(entry.class, keys::bucket_of(entry.class, entry.seen.first_seen), entry.slot, entry.hash)
-}
-
-fn last_key(entry: &Entry) -> Option<[u8; 20]> {
-    let (resource, _) = entry.last?;
-    let bucket = keys::bucket_of(entry.window_class, entry.seen.first_seen);
-    Some(keys::last_key(entry.window_class, bucket, entry.slot, resource))
-}
-
-/// The files of one write.
-struct Files<'a> {
-    store: &'a RocksStore,
-    paths: Vec<PathBuf>,
-}
-
-impl Files<'_> {
-    fn add(
-        &mut self,
-        fill: impl FnOnce(&mut SstFileWriter<'_>) -> Result<(), rocksdb::Error>,
-    ) -> Result<(), rocksdb::Error> {
-        let path = self.store.workshop.join(format!("{}.sst", self.paths.len()));
-        let mut file = SstFileWriter::create(&self.store.options);
-        file.open(&path)?;
-        fill(&mut file)?;
-        file.finish()?;
-        self.paths.push(path);
-        Ok(())
-    }
-
-    /// Writes what `sorted` has of one table and class, the newest value of each key, and removes what is gone.
-    fn table<'a, const N: usize>(
-        &mut self,
-        table: u8,
-        class: u8,
-        sorted: &[([u8; N], u32)],
-        gone: impl Iterator<Item = &'a (u8, u32, u32)> + Clone,
-        mut put: impl FnMut(u32, &mut SstFileWriter<'_>, &[u8; N]) -> Result<(), rocksdb::Error>,
-    ) -> Result<(), rocksdb::Error> {
-        let from = sorted.partition_point(|(key, _)| key.as_slice() < [table, class].as_slice());
-        let mine = sorted.get(from..).unwrap_or_default();
-        let mine = mine.get(..mine.partition_point(|(key, _)| key.starts_with(&[table, class]))).unwrap_or_default();
-        if mine.is_empty() && gone.clone().next().is_none() {
-            return Ok(());
-        }
-        self.add(|file| {
-            for (class, first, end) in gone {
-                file.delete_range(keys::bucket_start(table, *class, *first), keys::bucket_start(table, *class, *end))?;
-            }
-            for (at, (key, entry)) in mine.iter().enumerate() {
-                // A later change of the same key wins.
-                if mine.get(at + 1).is_none_or(|(next, _)| next != key) {
-                    put(*entry, file, key)?;
-                }
-            }
-            Ok(())
-        })
+        Ok(paths)
     }
 }
 
@@ -416,10 +301,9 @@ impl Store for RocksStore {
 
     fn let_go(&mut self) -> Result<(), StateError> {
         let (Some(filter), Some(cursor)) = (self.index.worth_keeping(), self.cursor()?) else { return Ok(()) };
-        let mut files = Files { store: self, paths: Vec::new() };
-        let added = files.add(|file| index::write(filter, cursor.txn, file));
-        let paths = added.map(|()| files.paths).map_err(|error| self.unwritten(&error))?;
-        self.ingest(paths)
+        let written = self.workshop().file(FILTER_FILE, |file| index::write(filter, cursor.txn, file));
+        let path = written.map_err(|error| self.unwritten(&error))?;
+        self.ingest(vec![path])
     }
 }
 
@@ -434,6 +318,7 @@ fn filter_key(hash: &[u8]) -> u128 {
     key ^ (key << 64)
 }
 
+mod files;
 mod filling;
 mod index;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::state::{Store, Stores};
 /// How long one slice may open stores.
 const OPENING_MS: i64 = 50;
 /// Restored changes that wait in memory for their stores, in all partitions together.
-const READY: usize = 200_000;
+const READY: usize = 256 * 1024;
 
 /// What a slice came to for a partition.
 pub type Sliced = Result<Progress, TakeoverError>;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::books::Place;
-use crate::state::{Entry, Status};
+use crate::state::{DeadRef, Entry, Status};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -78,7 +78,10 @@ fn what_waits_and_what_is_marked_is_found_again() {
     let mut store = stores.open(0).expect("a new store");
     let now = |is_there: bool| is_there.then(|| Waits { source: "s".to_owned(), detail: None });
     let change = |src, is_there| WaitChange { slot: 3, resource: [1; 12], src, now: now(is_there) };
-    let mark = Entry { class: keys::MARKS, window_class: keys::MARKS, last: None, ..entry(9, 100 * DAY) };
+    let dead = Status::Dead(DeadRef { offset: i64::MAX, generation: u64::MAX });
+    let plain = Entry { class: keys::MARKS, window_class: keys::MARKS, last: None, ..entry(9, 100 * DAY) };
+    // The longest value there is.
+    let mark = Entry { seen: Seen { status: dead, ..plain.seen }, ..plain };
     let waits = vec![change(7, true), change(8, true), change(7, false)];
     let entries = vec![mark, entry(1, 100 * DAY)];
     let mut cursor = Cursor { stream_time: 100 * DAY, ..Cursor::default() };
