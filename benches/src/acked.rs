@@ -2,7 +2,8 @@
 //!
 //! An event that was acknowledged must be found exactly once behind the door.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,8 @@ pub struct Times {
     /// Nanoseconds since `began`; 0: never.
     acked: Box<[AtomicU64]>,
     seen: Box<[AtomicU64]>,
+    /// In which partition it was seen.
+    partitions: Box<[AtomicI32]>,
     seen_twice: AtomicU64,
 }
 
@@ -23,7 +26,9 @@ impl Times {
     /// Of a load with at most `slots` requests.
     pub fn new(tag: u16, slots: usize) -> Self {
         let empty = || (0..slots).map(|_| AtomicU64::new(0)).collect();
-        Self { tag, began: Instant::now(), acked: empty(), seen: empty(), seen_twice: AtomicU64::new(0) }
+        let partitions = (0..slots).map(|_| AtomicI32::new(-1)).collect();
+        let (acked, seen) = (empty(), empty());
+        Self { tag, began: Instant::now(), acked, seen, partitions, seen_twice: AtomicU64::new(0) }
     }
 
     /// How many requests it has room for.
@@ -50,6 +55,14 @@ impl Times {
         {
             self.seen_twice.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// A slot was seen in a partition.
+    pub fn see_in(&self, slot: u64, partition: i32) {
+        if let Some(place) = self.partitions.get(slot as usize) {
+            place.store(partition, Ordering::Relaxed);
+        }
+        self.see(slot);
     }
 
     /// How many were acknowledged.
@@ -81,6 +94,24 @@ impl Times {
         Ok(waits)
     }
 
+    /// How long those took that were acknowledged in a span of time, and seen in a partition that `is_wanted`.
+    pub fn waits_between(
+        &self,
+        span: Range<Instant>,
+        is_wanted: impl Fn(i32) -> bool,
+    ) -> Result<hdrhistogram::Histogram<u64>> {
+        let since = |at: Instant| at.saturating_duration_since(self.began).as_nanos() as u64;
+        let span = since(span.start)..since(span.end);
+        let mut waits = histogram()?;
+        let places = self.partitions.iter().map(|partition| partition.load(Ordering::Relaxed));
+        for ((acked, seen), partition) in self.pairs().zip(places) {
+            if acked != 0 && seen != 0 && span.contains(&acked) && is_wanted(partition) {
+                waits.saturating_record((seen.saturating_sub(acked) / 1_000).max(1));
+            }
+        }
+        Ok(waits)
+    }
+
     fn pairs(&self) -> impl Iterator<Item = (u64, u64)> {
         let load = |time: &AtomicU64| time.load(Ordering::Relaxed);
         self.acked.iter().zip(&self.seen).map(move |(acked, seen)| (load(acked), load(seen)))
@@ -96,6 +127,23 @@ pub fn histogram() -> Result<hdrhistogram::Histogram<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_are_those_of_a_span_and_of_some_partitions() {
+        let times = Times::new(1, 3);
+        let before = Instant::now();
+        (0..2).for_each(|slot| times.ack(slot));
+        times.see_in(0, 5);
+        times.see_in(1, 6);
+        let between = Instant::now();
+        times.ack(2);
+        times.see_in(2, 5);
+        let len = |span, wanted: fn(i32) -> bool| times.waits_between(span, wanted).expect("a histogram").len();
+        let after = Instant::now() + Duration::from_secs(1);
+        assert_eq!(len(before..between, |_| true), 2);
+        assert_eq!(len(before..after, |partition| partition == 5), 2);
+        assert_eq!(len(between..after, |partition| partition == 6), 0);
+    }
 
     #[test]
     fn a_lost_and_a_doubled_event_fail_the_check() {

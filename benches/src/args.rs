@@ -31,6 +31,8 @@ pub enum What {
     Dead,
     /// How late retries are, and intake while many events are parked (`--parked`).
     Retries,
+    /// Latency of 15 partitions while the 16th restores many entries (`--moved`).
+    Neighbours,
     /// A contestant; started by the benchmark.
     #[command(hide = true)]
     BoundStateless(Stateless),
@@ -104,6 +106,9 @@ pub struct Settings {
     /// Parked events, for `retries`.
     #[arg(long, global = true, default_value_t = 1_000_000)]
     pub parked: u64,
+    /// Entries in the changelog of the partition that moves in, for `neighbours`.
+    #[arg(long, global = true, default_value_t = 10_000_000)]
+    pub moved: u64,
     /// More properties for the processor's and the ingest's Kafka clients: name=value.
     #[arg(long = "client", global = true, value_name = "NAME=VALUE")]
     pub client: Vec<String>,

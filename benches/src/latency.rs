@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::Topic;
 use serde_json::json;
@@ -143,7 +144,7 @@ fn watch(consumer: &BaseConsumer, times: &Times, is_over: &AtomicBool) -> Result
                 if let Some((tag, slot)) = id.and_then(slot_of)
                     && tag == times.tag
                 {
-                    times.see(slot);
+                    times.see_in(slot, record.partition());
                 }
             }
             None | Some(Err(KafkaError::PartitionEOF(_))) => {}

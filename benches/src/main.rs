@@ -32,6 +32,7 @@ mod ingest_bench;
 mod acked;
 mod latency;
 mod failover;
+mod neighbours;
 
 use std::process::ExitCode;
 
@@ -80,6 +81,7 @@ async fn bench(what: Option<What>, settings: &args::Settings) -> Result<()> {
         Some(What::Failover) => failover::run(settings).await,
         Some(What::State) => state::run(settings).await,
         Some(What::Dead) => dead::run(settings).await,
+        Some(What::Neighbours) => neighbours::run(settings).await,
         Some(What::Retries) => retry::run(settings).await,
         Some(What::BoundStateless(_) | What::BoundDoor(_)) => unreachable!("main runs the bounds"),
     }

@@ -69,7 +69,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     ensure!(copied.success(), "the state can't be copied");
     let now_ms = runtime::clock::now_ms();
     for partition in 0..settings.partitions {
-        fill(&large, partition, settings, now_ms).with_context(|| format!("partition {partition}"))?;
+        fill(&large, partition, settings, now_ms).await.with_context(|| format!("partition {partition}"))?;
     }
     println!("{} ids stand in {} bytes", settings.ids, folder_bytes(&large, |_| true)?);
     let title = format!("processor, {} ids in the large state", settings.ids);
@@ -110,7 +110,8 @@ impl Rounds<'_> {
         let Self { broker, topics, weir, offsets, settings, series, done } = self;
         // Ids follow from the seed: each run brings new ones, and newer ones, or nearly all of them would be stale.
         let shape = shape(settings);
-        let shape = Shape { seed: settings.seed + *done, base_ms: shape.base_ms + (*done * shape.events) as i64, ..shape };
+        let shape =
+            Shape { seed: settings.seed + *done, base_ms: shape.base_ms + (*done * shape.events) as i64, ..shape };
         let (input, clean) = (topics.name(&Topic::Verified), topics.name(&Topic::Clean));
         let before = next_offsets(broker, &clean)?;
         load::load(broker, &input, settings.partitions, &shape)?;
@@ -140,7 +141,7 @@ impl Rounds<'_> {
 }
 
 /// Adds this partition's share of the ids to its store, as old as the window allows.
-fn fill(folder: &Path, partition: i32, settings: &Settings, now_ms: i64) -> Result<()> {
+async fn fill(folder: &Path, partition: i32, settings: &Settings, now_ms: i64) -> Result<()> {
     let mut store = RocksStores::new(folder.to_owned()).open(partition)?;
     let mut cursor = store.cursor()?.context("the processor left no cursor")?;
     let mut left = settings.ids / settings.partitions as u64;
@@ -158,10 +159,10 @@ fn fill(folder: &Path, partition: i32, settings: &Settings, now_ms: i64) -> Resu
     // As it would stand after a while with no events, and an orderly end.
     loop {
         store.index()?;
-        if store.is_settled()? {
+        if store.is_quiet()? {
             return Ok(store.let_go()?);
         }
-        std::thread::sleep(LOOK_AGAIN);
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -171,7 +172,8 @@ fn apply(store: &mut impl Store, cursor: &mut Cursor, entries: Vec<Entry>) -> Re
     store.apply(&changes, cursor).context("cannot write into the store")
 }
 
-fn entry(settings: &Settings, partition: i32, number: u64, now_ms: i64) -> Entry {
+/// An id that nobody else has, of this partition.
+pub fn entry(settings: &Settings, partition: i32, number: u64, now_ms: i64) -> Entry {
     let hash = |salt: u64| mix(settings.seed ^ salt ^ number).to_be_bytes();
     let mut bytes = [0_u8; 16];
     bytes[..8].copy_from_slice(&hash(0xf111));

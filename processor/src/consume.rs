@@ -31,6 +31,9 @@ const RIVALRY: Duration = Duration::from_secs(60);
 
 /// Records taken between two looks at the clock.
 const CLOCK_EVERY: usize = 32;
+/// How long what has been fetched already is taken, by a caller that does not want to wait for more: as long as a
+/// slice of a restore, which it alternates with.
+const TAKING: Duration = Duration::from_millis(50);
 
 /// What the rebalance callback writes down.
 pub(crate) struct GroupContext {
@@ -130,9 +133,10 @@ impl Group {
             return self.rebuild();
         }
         let began = Instant::now();
-        let most = Duration::from_millis(bounds.wait_ms);
+        let patience = Duration::from_millis(bounds.wait_ms);
         let last = self.collected_at.replace(began);
-        let wait = last.map_or(most, |last| most.saturating_sub(began.duration_since(last)));
+        let wait = last.map_or(patience, |last| patience.saturating_sub(began.duration_since(last)));
+        let most = patience.max(TAKING);
         let mut trouble = None;
         while batch.len() < bounds.events && batch.bytes() < bounds.bytes {
             // What has been fetched already is taken without looking at the clock each time: it is a slow one.

@@ -56,6 +56,8 @@ pub struct Restore {
     cursor: Cursor,
     next: i64,
     torn: u64,
+    /// Our own barrier was read.
+    is_done: bool,
     voids: Vec<Void>,
     /// The changelog's beginning is gone, there is no store, and no snapshot has been seen yet.
     lacks_snapshot: bool,
@@ -84,6 +86,7 @@ impl Restore {
             cursor,
             next: from,
             torn: 0,
+            is_done: false,
             voids,
             lacks_snapshot: false,
         }
@@ -97,6 +100,11 @@ impl Restore {
     /// Where reading goes on.
     pub fn next(&self) -> i64 {
         self.next
+    }
+
+    /// Whether everything is known.
+    pub fn is_done(&self) -> bool {
+        self.is_done
     }
 
     /// DELTAs that were committed although their transaction never was.
@@ -122,7 +130,8 @@ impl Restore {
                 self.pending.retain(|(_, delta)| delta.txn <= barrier.found);
                 self.torn += (before - self.pending.len()) as u64;
                 self.promote();
-                Ok(barrier.nonce == self.nonce)
+                self.is_done = barrier.nonce == self.nonce;
+                Ok(self.is_done)
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod rocks;
 pub mod wait;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemas::identity::Hash128;
 
@@ -160,6 +161,15 @@ pub trait Store {
     fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError>;
     /// Applies a transaction and its cursor in one atomic write, and removes the buckets that fell out of `cursor`.
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError>;
+    /// The same, and may return before it is done; until [`Self::is_written`] says so nothing is read from the store.
+    fn apply_beside(&mut self, changes: Changes, cursor: Cursor) -> Result<(), StateError> {
+        self.apply(&changes, &cursor)
+    }
+    /// Whether everything that was applied is there; waits so long if it is not. An error of what was applied beside
+    /// comes out here.
+    fn is_written(&mut self, _patience: Duration) -> Result<bool, StateError> {
+        Ok(true)
+    }
     /// Sees to what makes look-ups fast; the work is done beside this thread. Called after each transaction, and
     /// while a large state is restored.
     fn index(&mut self) -> Result<(), StateError> {

@@ -277,7 +277,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     }
 
     fn restore(&mut self, parts: &[i32]) -> Result<Event, Fault> {
-        let sliced = takeover::restore(&mut self.takeovers, parts, &mut self.log, &mut self.stores)?;
+        let sliced = takeover::restore(&mut self.takeovers, parts, &mut self.log, &mut self.stores, self.bounds.kept)?;
         let mut progress = Vec::with_capacity(sliced.len());
         for (partition, sliced) in sliced {
             let came_to = sliced.unwrap_or_else(|error| match error {

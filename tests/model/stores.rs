@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use processor::books::Tallies;
 use processor::state::wait::WaitChange;
@@ -150,6 +151,8 @@ pub struct MemoryStore {
     partition: i32,
     /// Controls: what is in memory and not on the disk.
     unwritten: RefCell<Content>,
+    /// What is being written, and whether somebody has asked for it before.
+    beside: Option<(Changes, Cursor, bool)>,
 }
 
 impl Stores for MemoryStores {
@@ -163,7 +166,7 @@ impl Stores for MemoryStores {
         }
         files.contents.entry(partition).or_default();
         let (world, disk) = (Rc::clone(&self.world), Rc::clone(&self.disk));
-        Ok(MemoryStore { world, me: self.me, disk, partition, unwritten: RefCell::default() })
+        Ok(MemoryStore { world, me: self.me, disk, partition, unwritten: RefCell::default(), beside: None })
     }
 
     fn wipe(&mut self, partition: i32) -> Result<(), StateError> {
@@ -239,7 +242,26 @@ impl Store for MemoryStore {
         self.with(|content| content.last.get(&key).copied())
     }
 
+    fn apply_beside(&mut self, changes: Changes, cursor: Cursor) -> Result<(), StateError> {
+        assert!(self.beside.is_none(), "one write at a time");
+        self.beside = Some((changes, cursor, false));
+        Ok(())
+    }
+
+    /// Never there when it is asked for first.
+    fn is_written(&mut self, _: Duration) -> Result<bool, StateError> {
+        match self.beside.take() {
+            Some((changes, cursor, true)) => self.apply(&changes, &cursor).map(|()| true),
+            Some((changes, cursor, false)) => {
+                self.beside = Some((changes, cursor, true));
+                Ok(false)
+            }
+            None => Ok(true),
+        }
+    }
+
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError> {
+        assert!(self.beside.is_none(), "one write at a time");
         self.world.point(self.me, "apply").map_err(|fault| broken(self.partition, fault.to_string()))?;
         {
             let mut files = self.disk.borrow_mut();

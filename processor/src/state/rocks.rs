@@ -8,16 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IngestExternalFileOptions, IteratorMode,
-    Options, ReadOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, ReadOptions,
 };
 use schemas::identity::Hash128;
 
-use self::files::{Workshop, Write};
+use self::files::{FILTER_FILE, Workshop, Write};
 use self::filling::Turn;
 use self::index::Index;
+use self::writer::{Order, Ordered, Writer, ingest};
 use super::wait::{WaitChange, Waits};
 use super::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores, keys};
 use crate::books::Tallies;
@@ -40,6 +41,7 @@ pub struct RocksStores {
     options: Arc<Options>,
     damaged: Damaged,
     turn: Turn,
+    writer: Writer,
 }
 
 /// Partitions whose files turned out to be damaged: they are worth nothing when somebody opens them again.
@@ -80,7 +82,13 @@ impl RocksStores {
         options.set_max_background_jobs(2);
         options.set_max_open_files(256);
         options.set_keep_log_file_num(2);
-        Self { directory, options: Arc::new(options), damaged: Damaged::default(), turn: Turn::default() }
+        Self {
+            directory,
+            options: Arc::new(options),
+            damaged: Damaged::default(),
+            turn: Turn::default(),
+            writer: Writer::default(),
+        }
     }
 
     fn path(&self, partition: i32) -> PathBuf {
@@ -105,7 +113,8 @@ impl Stores for RocksStores {
         let buckets = BTreeMap::new();
         let damaged = Arc::clone(&self.damaged);
         let index = Index::new(self.turn.clone());
-        let mut store = RocksStore { partition, options, workshop, db: Arc::new(db), damaged, buckets, index };
+        let (db, writer) = (Arc::new(db), self.writer.clone());
+        let mut store = RocksStore { partition, options, workshop, db, damaged, buckets, index, writer, ordered: None };
         if let Some(cursor) = store.cursor()? {
             store.index =
                 Index::open(&store.db, self.turn.clone(), cursor.txn).map_err(|error| store.unread(&error))?;
@@ -143,7 +152,6 @@ fn open_error(partition: i32, error: &rocksdb::Error) -> StateError {
 
 /// Where files are built before they are ingested.
 const WORKSHOP: &str = "ingest";
-const FILTER_FILE: &str = "filter.sst";
 
 /// The store of one partition.
 pub struct RocksStore {
@@ -154,6 +162,19 @@ pub struct RocksStore {
     damaged: Damaged,
     buckets: BTreeMap<u8, (u32, u32)>,
     index: Index,
+    writer: Writer,
+    /// The write that is being done beside us.
+    ordered: Option<Ordered>,
+}
+
+impl Drop for RocksStore {
+    /// What is being written holds the store open.
+    fn drop(&mut self) {
+        if let Some(ordered) = self.ordered.take() {
+            // What came of it, the next one to open it sees.
+            drop(ordered.wait());
+        }
+    }
 }
 
 impl std::fmt::Debug for RocksStore {
@@ -172,11 +193,11 @@ impl RocksStore {
     }
 
     /// Whether nothing is being done beside the work, as after a while without writes.
-    pub fn is_settled(&self) -> Result<bool, StateError> {
+    pub fn is_quiet(&self) -> Result<bool, StateError> {
         let count = |name: &str| self.db.property_int_value(name).map_err(|error| self.unread(&error));
         let running = count("rocksdb.num-running-compactions")?.unwrap_or_default();
         let pending = count("rocksdb.compaction-pending")?.unwrap_or_default();
-        Ok(running + pending == 0 && self.index.is_idle())
+        Ok(running + pending == 0 && self.index.is_idle() && self.ordered.is_none())
     }
 
     /// What is there cannot be read: its next owner must not trust it.
@@ -210,12 +231,6 @@ impl RocksStore {
         Ok(all)
     }
 
-    fn ingest(&self, paths: Vec<PathBuf>) -> Result<(), StateError> {
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(true);
-        self.db.ingest_external_file_opts(&options, paths).map_err(|error| self.unwritten(&error))
-    }
-
     /// Buckets that are no longer in the cursor: by class, the first and the one after the last.
     fn expired(&self, cursor: &Cursor) -> Vec<(u8, u32, u32)> {
         let gone = self.buckets.iter().filter_map(|(class, (first, last))| {
@@ -232,12 +247,33 @@ impl RocksStore {
         Workshop { folder: &self.workshop, options: &self.options }
     }
 
-    fn build(&self, changes: &Changes, cursor: &Cursor) -> Result<Vec<PathBuf>, rocksdb::Error> {
-        let mut paths = Write { changes, cursor, expired: self.expired(cursor) }.build(self.workshop())?;
-        if self.index.is_kept() {
-            paths.push(self.workshop().file(FILTER_FILE, index::remove)?);
+    /// Knows of what is about to be written.
+    fn note(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.index.note(filter_key(&entry.hash.0));
+            if let Some((resource, _)) = &entry.last {
+                self.index.note(filter_key(resource));
+            }
         }
-        Ok(paths)
+    }
+
+    fn wait_for_write(&mut self) -> Result<(), StateError> {
+        match self.ordered.take() {
+            Some(ordered) => self.concluded(ordered.wait()),
+            None => Ok(()),
+        }
+    }
+
+    /// What a write beside us came to.
+    fn concluded(&mut self, outcome: Option<Result<(), rocksdb::Error>>) -> Result<(), StateError> {
+        self.ordered = None;
+        match outcome {
+            Some(done) => done.map_err(|error| self.unwritten(&error)),
+            None => {
+                let detail = "the writing thread panicked".to_owned();
+                Err(StateError::Broken { doing: "write", partition: self.partition, detail })
+            }
+        }
     }
 }
 
@@ -282,28 +318,50 @@ impl Store for RocksStore {
     }
 
     fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError> {
-        let paths = self.build(changes, cursor).map_err(|error| self.unwritten(&error))?;
-        for entry in &changes.entries {
-            self.index.note(filter_key(&entry.hash.0));
-            if let Some((resource, _)) = &entry.last {
-                self.index.note(filter_key(resource));
-            }
-        }
-        self.ingest(paths)?;
+        self.wait_for_write()?;
+        let (expired, removes_filter) = (self.expired(cursor), self.index.is_kept());
+        let paths = Write { changes, cursor, expired, removes_filter }.build(self.workshop());
+        let paths = paths.map_err(|error| self.unwritten(&error))?;
+        self.note(&changes.entries);
+        ingest(&self.db, paths).map_err(|error| self.unwritten(&error))?;
         self.index.removed();
         self.buckets.clone_from(&cursor.buckets);
         Ok(())
     }
 
+    fn apply_beside(&mut self, changes: Changes, cursor: Cursor) -> Result<(), StateError> {
+        self.wait_for_write()?;
+        let (expired, removes_filter) = (self.expired(&cursor), self.index.is_kept());
+        self.note(&changes.entries);
+        self.index.removed();
+        self.buckets.clone_from(&cursor.buckets);
+        let (db, options, workshop) = (Arc::clone(&self.db), Arc::clone(&self.options), self.workshop.clone());
+        let order = Order { db, options, workshop, changes, cursor, expired, removes_filter };
+        self.ordered = Some(self.writer.order(order));
+        Ok(())
+    }
+
+    fn is_written(&mut self, patience: Duration) -> Result<bool, StateError> {
+        let Some(ordered) = &self.ordered else { return Ok(true) };
+        match ordered.outcome(patience) {
+            Some(outcome) => self.concluded(outcome).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     fn index(&mut self) -> Result<(), StateError> {
+        // A filter that began now might miss what is being written: it was noted already.
+        if self.ordered.is_some() {
+            return Ok(());
+        }
         self.index.tend(&self.db).map_err(|error| self.unread(&error))
     }
 
     fn let_go(&mut self) -> Result<(), StateError> {
+        self.wait_for_write()?;
         let (Some(filter), Some(cursor)) = (self.index.worth_keeping(), self.cursor()?) else { return Ok(()) };
         let written = self.workshop().file(FILTER_FILE, |file| index::write(filter, cursor.txn, file));
-        let path = written.map_err(|error| self.unwritten(&error))?;
-        self.ingest(vec![path])
+        written.and_then(|path| ingest(&self.db, vec![path])).map_err(|error| self.unwritten(&error))
     }
 }
 
@@ -321,5 +379,6 @@ fn filter_key(hash: &[u8]) -> u128 {
 mod files;
 mod filling;
 mod index;
+mod writer;
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,12 @@ use std::thread;
 
 use rocksdb::{Options, SstFileWriter};
 
+use super::index;
 use crate::state::wait::WaitChange;
 use crate::state::{Changes, Cursor, Entry, Last, keys};
 
+/// What the file of a filter is called.
+pub(super) const FILTER_FILE: &str = "filter.sst";
 /// Entries from which on the two tables are built side by side.
 const WORTH_A_THREAD: usize = 4096;
 
@@ -42,12 +45,17 @@ pub(super) struct Write<'a> {
     pub(super) cursor: &'a Cursor,
     /// Buckets that go: by class, the first and the one after the last.
     pub(super) expired: Vec<(u8, u32, u32)>,
+    /// Whether a filter lies in the store that would know too little afterwards.
+    pub(super) removes_filter: bool,
 }
 
 impl Write<'_> {
     /// Builds its files.
     pub(super) fn build(&self, workshop: Workshop<'_>) -> Result<Vec<PathBuf>, rocksdb::Error> {
         let mut paths = vec![workshop.file("cursor.sst", |file| self.put_cursor(file))?];
+        if self.removes_filter {
+            paths.push(workshop.file(FILTER_FILE, index::remove)?);
+        }
         if !self.changes.waits.is_empty() {
             paths.push(workshop.file("waits.sst", |file| self.put_waits(file))?);
         }

@@ -251,3 +251,48 @@ fn a_large_filter_outlives_an_orderly_end_and_no_later_write() {
         assert!(!store.index.is_whole(), "it would know too little");
     }
 }
+
+#[test]
+fn what_is_written_beside_us_is_there_when_it_says_so_and_when_the_store_is_closed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut stores = RocksStores::new(directory.path().to_owned());
+    let mut cursor = Cursor { txn: 1, stream_time: 5 * DAY, ..Cursor::default() };
+    let some = entries(0..20_000);
+    cursor.cover(&some);
+    let changes = |entries: &[Entry]| Changes { entries: entries.to_vec(), ..Changes::default() };
+    let found = |store: &RocksStore, entry: &Entry| {
+        let bucket = keys::bucket_of(entry.class, entry.seen.first_seen);
+        store.seen(entry.class, bucket, entry.slot, entry.hash).expect("readable").is_some()
+    };
+    let mut store = stores.open(4).expect("a new store");
+    store.apply_beside(changes(&some), cursor.clone()).expect("a healthy disk");
+    assert!(store.is_written(Duration::from_secs(60)).expect("a healthy disk"));
+    assert!(some.iter().all(|entry| found(&store, entry)));
+
+    let more = entries(20_000..40_000);
+    cursor.txn = 2;
+    store.apply_beside(changes(&more), cursor.clone()).expect("a healthy disk");
+    drop(store);
+    let mut store = stores.open(4).expect("nobody holds it any more");
+    assert_eq!(store.cursor().expect("readable").map(|cursor| cursor.txn), Some(2));
+    tended(&mut store);
+    assert!(some.iter().chain(&more).all(|entry| found(&store, entry)));
+
+    // A filter that began while it is being written could miss it.
+    let last = entries(40_000..60_000);
+    drop(store);
+    let other = stores.turn.take().expect("nobody has it");
+    let mut store = stores.open(4).expect("the same store");
+    drop(other);
+    store.apply_beside(changes(&last), cursor.clone()).expect("a healthy disk");
+    store.index().expect("readable");
+    assert!(store.index.is_idle());
+    assert!(store.is_written(Duration::from_secs(60)).expect("a healthy disk"));
+    tended(&mut store);
+    assert_eq!(denied(&store, &last), 0);
+
+    std::fs::remove_dir_all(directory.path().join("4").join(WORKSHOP)).expect("a folder");
+    store.apply_beside(changes(&last), cursor).expect("nothing is noticed yet");
+    let written = store.is_written(Duration::from_secs(60));
+    assert!(matches!(written, Err(StateError::Broken { doing: "write", partition: 4, .. })), "{written:?}");
+}
