@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 
 use crate::batch::Batch;
@@ -77,6 +78,11 @@ impl KafkaLog {
     /// Whether the group counts us as a member right now.
     pub fn is_member(&self) -> bool {
         crate::group::membership(self.group.consumer()).is_some()
+    }
+
+    /// What the group knows us as right now.
+    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.group.consumer().group_metadata()
     }
 
     fn topic(&self, out: Out) -> String {

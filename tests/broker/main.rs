@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use rig::{Rig, Waited};
 use schemas::Topic;
+use weir_tests::broker::Broker;
+use weir_tests::ports;
 use weir_tests::stepper::STAYS;
+use weir_tests::withheld::Proxy;
 
 /// Everything a worker asks of Kafka and its disk, in the order of a takeover and a transaction. The second number
 /// is the first call of that name which happens while records flow.
@@ -331,6 +334,39 @@ async fn control_ids_in_memory_only_come_out_twice() {
     assert_eq!(rig.run("a", "-", "dedup-in-memory").await, Waited::Code(0));
     let error = rig.check().expect_err("the control is caught");
     assert!(error.contains("unexpected"), "{error}");
+}
+
+/// A commit stays on the wire while its retry is answered, and its sender sleeps in its next transaction while another
+/// worker takes everything over and finishes. The sender wakes and writes, and only now the commit arrives. How it was
+/// answered, and what the comparison says.
+async fn late_commit(proxy: &Proxy, broker: &str, told: &str, control: &str) -> (i16, Result<(), String>) {
+    let mut rig = Rig::behind("control-recycling", broker, told).await;
+    rig.feed(400);
+    // The first transactions may hold barriers and snapshots only.
+    let withheld = proxy.withhold(&rig.transactional_id("a"), 5);
+    let mut sleeper = rig.start("a", "sleep-after:begin:6", control);
+    rig.wait_asleep(&sleeper).await;
+    withheld.release().expect("its fifth commit is kept back");
+    assert_eq!(rig.run("b", "-", "-").await, Waited::Code(0));
+    rig.check().expect("so far all is well");
+    sleeper.signal("CONT").expect("it sleeps");
+    assert_eq!(rig.finish(&mut sleeper).await, Waited::Code(0), "{}", sleeper.last_words());
+    (withheld.answer().expect("it arrived"), rig.check())
+}
+
+// On threads: the proxy carries requests while a comparison is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_an_epoch_that_is_kept_lets_a_late_commit_double_events() {
+    let port = ports::free().expect("a port");
+    let (broker, inner) = Broker::start_behind("recycling", port).expect("a broker can be started");
+    let proxy = Proxy::start(port, inner).await.expect("a free port");
+    let told = format!("127.0.0.1:{port}");
+    let run = |control| late_commit(&proxy, broker.brokers(), &told, control);
+    let (kept, recycled) = tokio::join!(run("no-recycling"), run("-"));
+    let error = kept.1.expect_err("the control is caught");
+    assert!(kept.0 == 0 && error.contains("came out twice"), "{}, {error}", kept.0);
+    // The same commit, just as late: it is fenced.
+    assert!(recycled.0 != 0 && recycled.1.is_ok(), "{recycled:?}");
 }
 
 /// A deadline for whatever a test waits for; far more than it takes.

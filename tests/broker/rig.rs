@@ -71,6 +71,11 @@ impl Rig {
         Self::with(name, false, SETTINGS).await
     }
 
+    /// The same on another broker, which workers reach by an address of their own.
+    pub async fn behind(name: &str, broker: &str, told: &str) -> Self {
+        Self::on((broker, told), name, false, SETTINGS).await
+    }
+
     /// The same, with a handler in which every other event fails once or twice.
     pub async fn flaky(name: &str) -> Self {
         Self::with(name, true, SETTINGS).await
@@ -82,11 +87,16 @@ impl Rig {
     }
 
     async fn with(name: &str, is_flaky: bool, settings: &str) -> Self {
+        let broker = broker::shared();
+        Self::on((broker, broker), name, is_flaky, settings).await
+    }
+
+    async fn on((broker, told): (&str, &str), name: &str, is_flaky: bool, settings: &str) -> Self {
         let seed = seed::seed();
-        let brokers = broker::shared().to_owned();
+        let brokers = broker.to_owned();
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!(
-            "[kafka]\nbrokers = {brokers:?}\n[topics]\nprefix = {:?}\npartitions = {PARTITIONS}\n\
+            "[kafka]\nbrokers = {told:?}\n[topics]\nprefix = {:?}\npartitions = {PARTITIONS}\n\
              {settings}\
              [[source]]\nname = \"alpha\"\nprovider = \"github\"\nsecrets = [{{ value = \"0123456789abcdef\" }}]\n",
             broker::prefix(name)
@@ -97,6 +107,11 @@ impl Rig {
         let changes = runtime::topics::plan(&config.kafka, &config.topics).await.expect("a plan");
         runtime::topics::apply(&config.kafka, &changes).await.expect("topics");
         Self { brokers, folder, config, seed, fed: 0, is_flaky, environment: Vec::new() }
+    }
+
+    /// The `transactional.id` of an instance's worker.
+    pub fn transactional_id(&self, instance: &str) -> String {
+        format!("{}-{instance}-0", self.config.processor.group)
     }
 
     fn topic(&self, topic: &Topic) -> String {

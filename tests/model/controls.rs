@@ -68,10 +68,11 @@ const ROWS: [Row; 16] = [
         "seen ids live in memory only",
         "control_ids_in_memory_only_come_out_twice",
     ),
-    row(
+    broker(
         Control::NoRecycling,
         "no recycling",
         "the producer keeps its epoch for ever and aborts under it, while an EndTxn is on the wire",
+        "control_an_epoch_that_is_kept_lets_a_late_commit_double_events",
     ),
     row(
         Control::MembershipAtCommit,

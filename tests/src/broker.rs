@@ -24,9 +24,22 @@ pub struct Broker {
 impl Broker {
     /// An empty broker of that name on a free port, data under `target/kafka/test-<name>`.
     pub fn start(name: &str) -> Result<Self> {
+        Self::start_with(name, &["--fresh"])
+    }
+
+    /// The same with a second listener, whose clients are told the port of a proxy. Also the port where that proxy
+    /// finds it.
+    pub fn start_behind(name: &str, proxy: u16) -> Result<(Self, u16)> {
+        let broker = Self::start_with(name, &["--fresh", "--advertise", &proxy.to_string()])?;
+        let inner = std::fs::read_to_string(broker.folder.join("proxied")).context("cannot read the proxied port")?;
+        let inner = inner.trim().parse().with_context(|| format!("not a port: {inner:?}"))?;
+        Ok((broker, inner))
+    }
+
+    fn start_with(name: &str, more: &[&str]) -> Result<Self> {
         let folder = place::root().join("target/kafka").join(format!("test-{name}"));
         let guard = Guard::new(&[&down().display().to_string(), "--dir", &folder.display().to_string()])?;
-        let brokers = up(&folder, "0", true)?;
+        let brokers = up(&folder, "0", more)?;
         Ok(Self { brokers, folder, _guard: guard })
     }
 
@@ -45,7 +58,7 @@ impl Broker {
     /// Starts it again, on the same port and data.
     pub fn start_again(&self) -> Result<()> {
         let port = self.brokers.rsplit(':').next().unwrap_or_default();
-        up(&self.folder, port, false)?;
+        up(&self.folder, port, &[])?;
         Ok(())
     }
 }
@@ -82,12 +95,9 @@ pub fn demo() -> Result<String> {
     run_up(command)
 }
 
-fn up(folder: &Path, port: &str, fresh: bool) -> Result<String> {
+fn up(folder: &Path, port: &str, more: &[&str]) -> Result<String> {
     let mut command = Command::new(place::script("kafka/up"));
-    command.arg("--dir").arg(folder).args(["--port", port, "--nodes", "1"]);
-    if fresh {
-        command.arg("--fresh");
-    }
+    command.arg("--dir").arg(folder).args(["--port", port, "--nodes", "1"]).args(more);
     run_up(command)
 }
 

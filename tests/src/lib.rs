@@ -49,6 +49,7 @@ pub mod demo;
 // The same without HTTP: random histories, and a worker that meets trouble at a chosen call.
 pub mod history;
 pub mod stepper;
+pub mod withheld;
 // All of it at once, with trouble in processes, network, disks and brokers.
 pub mod torture;
 #[cfg(test)]

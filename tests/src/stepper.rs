@@ -19,12 +19,14 @@ use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled
 use processor::state::rocks::{RocksStore, RocksStores};
 use processor::state::wait::WaitChange;
 use processor::state::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, Producer};
-use rdkafka::{Offset, TopicPartitionList};
 use schemas::headers;
 use schemas::identity::Hash128;
+
+mod kept;
+mod outside;
+
+pub use kept::Kept;
+pub use outside::Outside;
 
 /// Set in the environment: events fail at first.
 pub const FLAKY: &str = "WEIR_STEPPER_FLAKY";
@@ -84,6 +86,8 @@ pub enum Control {
     StateEarly,
     /// Seen ids live in memory only.
     DedupInMemory,
+    /// The producer keeps its epoch, whatever happens.
+    NoRecycling,
 }
 
 impl std::str::FromStr for Control {
@@ -95,6 +99,7 @@ impl std::str::FromStr for Control {
             "offsets-outside" => Ok(Self::OffsetsOutside),
             "state-early" => Ok(Self::StateEarly),
             "dedup-in-memory" => Ok(Self::DedupInMemory),
+            "no-recycling" => Ok(Self::NoRecycling),
             _ => Err(format!("no control {text}")),
         }
     }
@@ -171,17 +176,23 @@ pub struct TroubledLog {
     tracker: SharedTracker,
     outside: Option<Outside>,
     early: Option<Opened>,
+    kept: Option<Rc<RefCell<Kept>>>,
 }
 
 impl TroubledLog {
     /// Wraps a log. `outside`: the control of offsets outside of the transaction.
     pub fn new(inner: KafkaLog, tracker: SharedTracker, outside: Option<Outside>) -> Self {
-        Self { inner, tracker, outside, early: None }
+        Self { inner, tracker, outside, early: None, kept: None }
     }
 
     /// The control of state that is on disk before its transaction commits.
     pub fn write_early(&mut self, stores: Opened) {
         self.early = Some(stores);
+    }
+
+    /// The control of a producer that keeps its epoch.
+    pub fn keep(&mut self, producer: Kept) {
+        self.kept = Some(Rc::new(RefCell::new(producer)));
     }
 
     fn around<T>(
@@ -296,10 +307,16 @@ impl Log for TroubledLog {
     }
 
     fn recycle(&mut self) -> Result<(), Fault> {
+        if let Some(kept) = self.kept.clone() {
+            return self.around("recycle", |_| kept.borrow_mut().recycle());
+        }
         self.around("recycle", Log::recycle)
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
+        if let Some(kept) = self.kept.clone() {
+            return self.around("begin", |log| kept.borrow_mut().begin(log));
+        }
         self.around("begin", Log::begin)
     }
 
@@ -310,14 +327,23 @@ impl Log for TroubledLog {
         if let Some(stores) = self.early.as_ref().filter(|_| record.out == Out::Changelog) {
             write_early(stores, record);
         }
+        if let Some(kept) = self.kept.clone() {
+            return self.around("produce", |_| kept.borrow().produce(record));
+        }
         self.around("produce", |log| log.produce(record))
     }
 
     fn settle(&mut self) -> Result<Acks, Fault> {
+        if let Some(kept) = self.kept.clone() {
+            return self.around("settle", |_| kept.borrow_mut().settle());
+        }
         self.around("settle", Log::settle)
     }
 
     fn send_offsets(&mut self, offsets: &[(i32, i64, String)]) -> Result<(), Fault> {
+        if let Some(kept) = self.kept.clone() {
+            return self.around("send_offsets", |_| kept.borrow_mut().send_offsets(offsets));
+        }
         if let Some(outside) = &self.outside {
             outside.commit(offsets);
             return self.around("send_offsets", |_| Ok(()));
@@ -326,6 +352,9 @@ impl Log for TroubledLog {
     }
 
     fn commit(&mut self) -> Result<bool, Fault> {
+        if let Some(kept) = self.kept.clone() {
+            return self.around("commit", |_| kept.borrow_mut().commit());
+        }
         self.around("commit", Log::commit)
     }
 
@@ -343,46 +372,6 @@ impl Log for TroubledLog {
 
     fn nonce(&mut self) -> u64 {
         self.inner.nonce()
-    }
-}
-
-/// Commits offsets in a transaction of their own, which is wrong: a control.
-pub struct Outside {
-    input: String,
-    producer: BaseProducer,
-    consumer: BaseConsumer,
-}
-
-impl Outside {
-    /// A second producer and a client of the group that is no member of it.
-    #[expect(clippy::disallowed_methods, reason = "a control that goes past the one door on purpose")]
-    pub fn new(brokers: &str, group: &str, input: &str) -> Self {
-        let mut base = ClientConfig::new();
-        base.set("bootstrap.servers", brokers);
-        let producer: BaseProducer = base
-            .clone()
-            .set("transactional.id", format!("{group}-outside"))
-            .set("retry.backoff.ms", "5")
-            .create()
-            .expect("a producer");
-        producer.init_transactions(std::time::Duration::from_secs(20)).expect("a reachable broker");
-        let consumer = base.set("group.id", group).create().expect("a consumer");
-        Self { input: input.to_owned(), producer, consumer }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a control that goes past the one door on purpose")]
-    fn commit(&self, offsets: &[(i32, i64, String)]) {
-        let mut list = TopicPartitionList::new();
-        for (partition, next, metadata) in offsets {
-            let mut element = list.add_partition(&self.input, *partition);
-            element.set_offset(Offset::Offset(*next)).expect("an offset");
-            element.set_metadata(metadata.as_str());
-        }
-        let timeout = std::time::Duration::from_secs(20);
-        let membership = self.consumer.group_metadata().expect("a group");
-        self.producer.begin_transaction().expect("a transaction");
-        self.producer.send_offsets_to_transaction(&list, &membership, timeout).expect("sent");
-        self.producer.commit_transaction(timeout).expect("committed");
     }
 }
 

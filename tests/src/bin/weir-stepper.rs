@@ -22,7 +22,7 @@ use schemas::Topic;
 use weir_tests::flaky::Flaky;
 use weir_tests::script::{SCRIPT, Script, Service};
 use weir_tests::stepper::{
-    Control, FLAKY, Outside, STAYS, SharedTracker, Tracker, Trouble, TroubledLog, TroubledStores,
+    Control, FLAKY, Kept, Outside, STAYS, SharedTracker, Tracker, Trouble, TroubledLog, TroubledStores,
 };
 
 /// Says what happens, for the test's log, and notes when a partition halts.
@@ -66,6 +66,9 @@ fn main() -> ! {
     let stores = TroubledStores::new(stores, tracker.clone(), control == Control::DedupInMemory);
     if control == Control::StateEarly {
         log.write_early(stores.opened());
+    }
+    if control == Control::NoRecycling {
+        log.keep(Kept::new(clients::clients(&config, 0)));
     }
     let own: Vec<Box<dyn Handler>> = match (std::env::var(SCRIPT), std::env::var_os(FLAKY)) {
         (Ok(script), _) => vec![Box::new(Script::new(&script))],

@@ -152,7 +152,7 @@ async fn deliver_late(behind: SocketAddr, request: Vec<u8>, after: Duration) -> 
 }
 
 /// The next frame, with its length in front.
-async fn frame(from: &mut OwnedReadHalf) -> Result<Vec<u8>> {
+pub(crate) async fn frame(from: &mut OwnedReadHalf) -> Result<Vec<u8>> {
     let mut length = [0_u8; 4];
     from.read_exact(&mut length).await.context("the connection was closed")?;
     let bytes = usize::try_from(i32::from_be_bytes(length)).context("a negative length")?;
