@@ -83,7 +83,9 @@ impl<S: Store> Task<S> {
             entry.class == keys::MARKS
                 && keys::bucket_of(entry.class, entry.seen.first_seen) >= keys::first_live_bucket(entry.class, now)
         };
-        let entries = stored.iter().chain(&self.overlay.kept().entries).filter(is_live).copied().collect();
+        // What a mark once said of its resource is told elsewhere, and something newer may have been said since.
+        let alone = |entry: &Entry| Entry { window_class: entry.class, last: None, ..*entry };
+        let entries = stored.iter().chain(&self.overlay.kept().entries).filter(is_live).map(alone).collect();
         Ok(Changes { entries, waits: self.waiting.all().collect(), ..Changes::default() })
     }
 
