@@ -151,6 +151,10 @@ impl Log for KafkaLog {
         self.reader.positions(&self.input, partitions).map_err(|error| unsure(doing, &error))
     }
 
+    fn glance(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
+        self.reader.glance(&self.input, partitions).map_err(|error| unsure("glance at committed offsets", &error))
+    }
+
     fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault> {
         self.one_end(self.input.clone(), partition)
     }

@@ -25,6 +25,11 @@ pub enum Event {
         /// Partitions with records to process.
         batch: Vec<i32>,
     },
+    /// The group does not know transactions of ours. Nothing was collected.
+    Unknown {
+        /// Partitions whose last transaction is not there, though it was confirmed.
+        missing: Vec<i32>,
+    },
     /// This partition has records and may have killed processes; everything that was collected is put back.
     Suspected(i32),
     /// It is said, and committed, that its next record is being handled.
@@ -239,6 +244,11 @@ impl Lifecycle {
         let parts = self.participants();
         match event {
             Event::Polled { revoked, assigned, batch } => return self.polled(revoked, &assigned, batch),
+            Event::Unknown { missing } => {
+                // What did this may still be on the wire: a new epoch fences it.
+                self.producer = Producer::Tainted;
+                self.take_anew(missing);
+            }
             Event::Suspected(partition) => return Some(Action::Mark(partition)),
             Event::Marked { is_clean } => self.note_commit(is_clean),
             Event::Recycled => self.producer = Producer::Ready,

@@ -187,6 +187,8 @@ pub trait Log {
 
     /// The committed offsets of partitions of `verified-events`, decided ones only.
     fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault>;
+    /// The same between two transactions, where there is an answer at once.
+    fn glance(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault>;
     /// Where `verified-events` begins and ends.
     fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault>;
     /// The same of several partitions, at once where that can be.

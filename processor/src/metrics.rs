@@ -23,6 +23,7 @@ const RETRY_LAG: &str = "weir_processor_retry_lag_seconds";
 const DEAD_DEPTH: &str = "weir_processor_dead_depth";
 const DEAD_OLDEST: &str = "weir_processor_dead_oldest_timestamp_seconds";
 const TORN: &str = "weir_processor_torn_transactions_total";
+const BEHIND: &str = "weir_processor_offsets_behind_total";
 const TAKEOVERS: &str = "weir_processor_takeovers_total";
 const FAULTS: &str = "weir_processor_faults_total";
 const PARTITIONS: &str = "weir_processor_partitions";
@@ -56,6 +57,10 @@ pub(crate) fn describe() {
     describe_gauge!(RETRY_LAG, Unit::Seconds, "How overdue the next waiting event of this process is");
     describe_counter!(ID_CONFLICTS, "Signed ids that came again with another body");
     describe_counter!(TORN, "Records of torn transactions that were found and neutralised");
+    describe_counter!(
+        BEHIND,
+        "Committed offsets that lay behind a confirmed commit, by whether what it wrote was there"
+    );
     describe_counter!(TAKEOVERS, "Partitions taken over, by how their store was found");
     describe_counter!(FAULTS, "Faults survived by forgetting and taking over anew");
     describe_counter!(WAITING, "Times a partition could not go on, by whether a person must act");
@@ -126,6 +131,11 @@ pub(crate) fn taken_over(opening: Opening, torn: u64) {
     };
     counter!(TAKEOVERS, "store" => store).increment(1);
     counter!(TORN).increment(torn);
+}
+
+/// The group did not know our last commit.
+pub(crate) fn behind(is_there: bool) {
+    counter!(BEHIND, "records" => if is_there { "there" } else { "missing" }).increment(1);
 }
 
 /// A fault was survived.

@@ -23,6 +23,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const WAKE: Duration = Duration::from_millis(100);
 /// Committed offsets wait for a pending transaction, which its coordinator ends within the transaction timeout.
 const DECIDED: Duration = Duration::from_secs(15);
+/// Patience with an answer for which records wait meanwhile.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Keeps what a client says on the side out of the error log: its calls return what matters, and we cope.
 pub(crate) struct Quiet;
@@ -42,6 +44,9 @@ pub(crate) fn told(error: &KafkaError, reason: &str) {
     }
 }
 
+/// Committed offsets by partition.
+type Positions = Vec<(i32, Option<Stored>)>;
+
 /// The two reading clients.
 pub(crate) struct Reader {
     committed: BaseConsumer<Quiet>,
@@ -57,13 +62,22 @@ impl Reader {
     }
 
     /// Committed offsets with their metadata, once decided.
-    pub(crate) fn positions(&self, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<(i32, Option<Stored>)>> {
+    pub(crate) fn positions(&self, topic: &str, partitions: &[i32]) -> KafkaResult<Positions> {
+        self.positions_within(DECIDED, topic, partitions)
+    }
+
+    /// The same, if they are decided and somebody says so at once.
+    pub(crate) fn glance(&self, topic: &str, partitions: &[i32]) -> KafkaResult<Positions> {
+        self.positions_within(GLANCE, topic, partitions)
+    }
+
+    fn positions_within(&self, patience: Duration, topic: &str, partitions: &[i32]) -> KafkaResult<Positions> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
             list.add_partition(topic, *partition);
         }
         let mut positions = Vec::with_capacity(partitions.len());
-        for element in self.committed.committed_offsets(list, DECIDED)?.elements() {
+        for element in self.committed.committed_offsets(list, patience)?.elements() {
             element.error()?;
             let stored = match element.offset() {
                 Offset::Offset(next) => Some(Stored { next, metadata: element.metadata().to_owned() }),

@@ -236,6 +236,15 @@ impl Observer for Reporter {
         tracing::info!(partition, ?opening, "partition taken over");
     }
 
+    fn behind(&mut self, partition: i32, (own, known): (u64, u64), is_there: bool) {
+        metrics::behind(is_there);
+        if is_there {
+            tracing::warn!(partition, own, known, "a committed offset was set back; it is committed again");
+        } else {
+            tracing::warn!(partition, own, known, "a commit was confirmed and never happened; it is done again");
+        }
+    }
+
     fn waiting(&mut self, partition: i32, resources: usize, next_due: Option<i64>) {
         self.status.set_waiting(partition, resources, next_due);
     }

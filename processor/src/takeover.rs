@@ -19,8 +19,8 @@ mod restoring;
 mod tails;
 
 pub use restoring::restore;
-pub use tails::outputs;
-use tails::{hints_of, name, reconcile, scan_decided};
+use tails::{end_of, hints_of, name, reconcile, scan_decided};
+pub use tails::{ends_of, has_last_record, outputs};
 
 /// How long one slice of restore may take, so that running partitions get their turn.
 const SLICE_MS: u64 = 50;
@@ -314,7 +314,7 @@ impl<S: Store> Takeover<S> {
 
 /// The position of a partition that nobody ever worked on, or why that can't be.
 fn first_start<L: Log>(log: &mut L, partition: i32, input: Ends) -> Result<Result<Position, Lost>, Fault> {
-    let changelog = log.ends(Out::Changelog, partition)?;
+    let changelog = end_of(log, (Out::Changelog, partition))?;
     let lost = |evidence: String, evidence_topic| Err(Lost::Offsets { partition, evidence, evidence_topic });
     if changelog.start > 0 {
         return Ok(lost(format!("its changelog begins at {}", changelog.start), "state-changelog"));
@@ -345,7 +345,7 @@ fn first_start<L: Log>(log: &mut L, partition: i32, input: Ends) -> Result<Resul
     }
     for (out, output) in outputs(log, partition) {
         let mut effect = None;
-        let ends = log.ends(out, output)?;
+        let ends = end_of(log, (out, output))?;
         let next = scan_decided(log, (out, output), ends.start, ends, &mut |found| {
             if found.src.is_some_and(|(from, _)| from == partition) {
                 effect = Some(found.offset);

@@ -218,6 +218,11 @@ impl<S: Store> Task<S> {
         self.committed.next
     }
 
+    /// The position as it was last committed, as far as we were told.
+    pub fn committed(&self) -> &Position {
+        &self.committed
+    }
+
     /// How many effects of torn transactions it has to make up for.
     pub fn torn(&self) -> u64 {
         self.effects.places.len() as u64
@@ -380,6 +385,11 @@ impl<S: Store> Task<S> {
         self.is_dirty
             || self.position.next != self.committed.next
             || self.position.snapshot_ms != self.committed.snapshot_ms
+    }
+
+    /// Has the next transaction commit everything again, whether something is new or not.
+    pub fn commit_again(&mut self) {
+        self.is_dirty = true;
     }
 
     /// Whether records are to be handled one at a time.

@@ -16,6 +16,7 @@ use crate::takeover::{self, Opening, Takeover, TakeoverError};
 use crate::task::{Count, Means, Shared, TakeError, Task};
 
 mod letters;
+mod lookback;
 mod stages;
 mod suspects;
 
@@ -34,6 +35,9 @@ pub trait Observer {
     fn fault(&mut self, fault: &Fault);
     /// A partition's state was taken over.
     fn taken_over(&mut self, partition: i32, opening: Opening, torn: u64);
+    /// Of two numbers the first is that of the last transaction, the second that of the last one that the group
+    /// knows. If what it wrote is there, the offset is committed again, else the partition is taken over anew.
+    fn behind(&mut self, partition: i32, numbers: (u64, u64), is_there: bool);
     /// A transaction was committed and applied.
     fn committed(&mut self, partition: i32, tallies: &Tallies, counts: Vec<Count>);
     /// How many resources have events that wait, and when the next is due.
@@ -67,6 +71,7 @@ pub struct Worker<L, S: Stores, O> {
     aside: Vec<i32>,
     stages: BTreeMap<i32, Stage>,
     letters: letters::Watch,
+    next_look_ms: i64,
 }
 
 impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
@@ -92,6 +97,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             aside: Vec::new(),
             stages: BTreeMap::new(),
             letters: letters::Watch::default(),
+            next_look_ms: 0,
         }
     }
 
@@ -190,6 +196,9 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         if self.takeovers.is_empty() {
             self.log.rest()?;
         }
+        if let Some(missing) = self.look_back() {
+            return Ok(Event::Unknown { missing });
+        }
         let wait_ms = if is_patient { self.bounds.wait_ms } else { 1 };
         self.batch.clear();
         let mut polled = self.log.collect(&mut self.batch, Bounds { wait_ms, ..self.bounds })?;
@@ -202,7 +211,8 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         let now_ms = self.log.now_ms();
         self.look_at_letters(now_ms);
         let mut batch = self.batch.partitions();
-        let has_more = |task: &Task<S::Store>| task.is_snapshot_due(now_ms) || task.has_errands(now_ms);
+        let has_more =
+            |task: &Task<S::Store>| task.is_touched() || task.is_snapshot_due(now_ms) || task.has_errands(now_ms);
         batch.extend(self.tasks.iter().filter(|(_, task)| has_more(task)).map(|(partition, _)| partition));
         batch.retain(|partition| self.tasks.contains_key(partition));
         batch.sort_unstable();
@@ -299,7 +309,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     fn start(&mut self, parts: &[i32]) -> Result<Event, Fault> {
         let outputs: BTreeSet<_> =
             parts.iter().flat_map(|partition| takeover::outputs(&self.log, *partition)).collect();
-        let ends = self.log.ends_of(&Vec::from_iter(outputs))?;
+        let ends = takeover::ends_of(&mut self.log, &Vec::from_iter(outputs))?;
         let mut tasks = Vec::with_capacity(parts.len());
         for partition in parts {
             let Some(takeover) = self.takeovers.remove(partition) else { continue };

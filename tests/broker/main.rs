@@ -129,6 +129,19 @@ async fn a_state_of_another_log_is_not_trusted() {
     rig.check_tallies("a");
 }
 
+#[tokio::test]
+async fn a_commit_that_is_confirmed_and_never_happens_is_found_at_rest_and_made_up_for() {
+    let mut rig = Rig::new("undone").await;
+    rig.feed(60);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    // One event, so one transaction after that of the takeover, and none that would cover it.
+    rig.append([scene::record("alpha", scene::resource_in(0, 0), "good-1")]);
+    assert_eq!(rig.run("a", "undo-before:commit:2", "-").await, Waited::Code(0), "{}", rig.log("a"));
+    assert_eq!(rig.log("a").matches("stepper: behind in 0 there false").count(), 1, "{}", rig.log("a"));
+    rig.check().expect("the books balance");
+    rig.check_tallies("a");
+}
+
 /// One worker falls asleep at a point, another takes everything over and moves on, the first wakes.
 async fn zombie(point: &str) {
     let mut rig = Rig::new("zombie").await;

@@ -262,6 +262,17 @@ impl Log for MemoryLog {
         Ok(partitions.iter().map(|partition| (*partition, cluster.group.stored(*partition).cloned())).collect())
     }
 
+    fn glance(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
+        self.point("glance")?;
+        let cluster = self.world.cluster.borrow();
+        if !cluster.group.undecided(partitions).is_empty() {
+            return Err(unsure("not decided"));
+        }
+        let told = |partition: &i32| (*partition, cluster.group.stored(*partition).cloned());
+        let is_blind = self.world.control == Control::NoLookingBack;
+        Ok(partitions.iter().filter(|_| !is_blind).map(told).collect())
+    }
+
     fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault> {
         self.point("input_ends")?;
         let high = self.world.cluster.borrow().arrived[&partition] as i64;
@@ -363,6 +374,9 @@ impl Log for MemoryLog {
     fn commit(&mut self) -> Result<bool, Fault> {
         self.point("commit")?;
         let epoch = self.epoch.ok_or_else(|| unsure("no producer"))?;
+        if self.is_undone_by_plan() {
+            return Ok(true);
+        }
         if self.is_torn_by_plan() {
             return Err(unsure("torn"));
         }

@@ -29,6 +29,7 @@ pub enum Control {
     TrustAnyDisk,
     NoDeltas,
     CarelessBrokers,
+    NoLookingBack,
 }
 
 /// Everything there is to say about a control.
@@ -49,7 +50,7 @@ const fn broker(control: Control, name: &'static str, breaks: &'static str, brok
     Row { control, name, breaks, broker: Some(broker) }
 }
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     broker(
         Control::OffsetsOutside,
         "offsets outside",
@@ -109,6 +110,11 @@ const ROWS: [Row; 16] = [
         Control::CarelessBrokers,
         "careless brokers",
         "`transaction.partition.verification.enable=false`: brokers take records of transactions that nobody began",
+    ),
+    row(
+        Control::NoLookingBack,
+        "no looking back",
+        "at rest, nobody compares what was confirmed with what is committed, while a TxnOffsetCommit is on the wire",
     ),
 ];
 

@@ -45,5 +45,10 @@ impl Observer for Watcher {
         *self.world.torn.borrow_mut() += torn;
     }
 
+    fn behind(&mut self, partition: i32, numbers: (u64, u64), is_there: bool) {
+        self.world.say(|| format!("{}: {partition} is behind, {numbers:?}, there {is_there}", self.me));
+        self.world.note_behind(is_there);
+    }
+
     fn committed(&mut self, _: i32, _: &Tallies, _: Vec<Count>) {}
 }

@@ -47,11 +47,13 @@ pub enum Mishap {
     Twin,
     /// A process is asked to stop.
     Stop,
+    /// Hours pass in which nothing happens.
+    Hours,
 }
 
 impl Mishap {
     /// Every kind, with how often it happens in ten thousand chances.
-    const RATES: [(Mishap, u32); 17] = [
+    const RATES: [(Mishap, u32); 18] = [
         (Mishap::Crash, 60),
         (Mishap::Fail, 60),
         (Mishap::Sleep, 60),
@@ -69,6 +71,7 @@ impl Mishap {
         (Mishap::TimeOut, 300),
         (Mishap::Twin, 100),
         (Mishap::Stop, 200),
+        (Mishap::Hours, 100),
     ];
 }
 

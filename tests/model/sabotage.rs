@@ -92,6 +92,19 @@ impl MemoryLog {
         }
     }
 
+    /// Whether the test asked for a commit that is not made, and confirmed.
+    pub fn is_undone_by_plan(&mut self) -> bool {
+        let is_undone = self.world.undoes.take();
+        if is_undone {
+            self.world.is_undone.set(true);
+            let mut cluster = self.world.cluster.borrow_mut();
+            cluster.transactions.fence(self.slot);
+            cluster.mark_all(self.slot);
+            self.epoch = cluster.transactions.renew(self.slot);
+        }
+        is_undone
+    }
+
     /// Whether the test asked for a tear at this point.
     pub fn is_torn_by_plan(&self) -> bool {
         let last = *self.world.points.borrow() - 1;

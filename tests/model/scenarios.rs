@@ -85,6 +85,41 @@ fn late_commit_of_a_sleeper(epochs: Epochs) -> Result<(), Violation> {
     simulate::end(world).result
 }
 
+/// The last commit is confirmed and never happens, and nothing comes that would cover it.
+fn undo_the_last_commit(control: Control) -> Result<(), Violation> {
+    let (mut plan, input) = Plan::quiet(2, 60);
+    plan.is_still = true;
+    let world = World::new((plan, input), control, true);
+    let arrive = |but: usize| {
+        let mut cluster = world.cluster.borrow_mut();
+        cluster.arrived = cluster.input.iter().map(|(partition, log)| (*partition, log.len() - but)).collect();
+    };
+    arrive(1);
+    world.start(0, Disk::default());
+    turn_until(&world, 0, |world| {
+        let cluster = world.cluster.borrow();
+        let is_there = |(partition, arrived): (&i32, &usize)| {
+            cluster.group.stored(*partition).is_some_and(|stored| stored.next == *arrived as i64)
+        };
+        cluster.arrived.iter().all(is_there) && cluster.transactions.markers().is_empty()
+    });
+    arrive(0);
+    turn_until_action(&world, 0, |action| matches!(action, Action::Commit(_)));
+    world.undoes.set(true);
+    for _ in 0..200 {
+        world.cluster.borrow_mut().clock_ms += 100;
+        world.turn(0);
+    }
+    simulate::end(world).result
+}
+
+#[test]
+fn a_commit_that_is_confirmed_and_never_happens_is_found_at_rest_by_its_owner_and_by_nobody_else() {
+    assert_eq!(undo_the_last_commit(Control::None), Ok(()));
+    let unseen = undo_the_last_commit(Control::NoLookingBack).map_err(|violation| violation.harm);
+    assert_eq!(unseen, Err(Harm::Lost));
+}
+
 /// The one hole of a producer that keeps its epoch when it believes that a commit was clean: nobody looks again for
 /// what becomes visible after the takeover. A new epoch after every commit closes it.
 #[test]

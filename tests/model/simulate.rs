@@ -19,6 +19,8 @@ pub struct Outcome {
     pub faults: Vec<Mishap>,
     pub points: u64,
     pub torn: u64,
+    /// Offsets that were found to be set back.
+    pub behind: u64,
     /// Records in retry topics, and dead letters that people dealt with.
     pub waited: (usize, usize),
     pub trace: Vec<String>,
@@ -41,7 +43,8 @@ pub fn end(world: Rc<World>) -> Outcome {
     let result = oracle::check(&world);
     world.shut_down();
     let waited = world.waited();
-    Outcome { faults: world.faults.take(), points, torn: *world.torn.borrow(), waited, trace: world.trace(), result }
+    let (torn, behind) = (*world.torn.borrow(), world.behind.get());
+    Outcome { faults: world.faults.take(), points, torn, behind, waited, trace: world.trace(), result }
 }
 
 /// What to print about a seed that fails.
@@ -72,7 +75,7 @@ pub fn number(name: &str) -> Option<u64> {
 /// Runs seeds until enough of them or the time is used up; fails at the first that fails.
 fn run_many(first: u64, count: u64, time: Duration) {
     let began = Instant::now();
-    let (mut seeds, mut points, mut faults, mut torn, mut retries, mut letters) = (0, 0, 0, 0, 0, 0);
+    let (mut seeds, mut points, mut faults, mut torn, mut behind, mut retries, mut letters) = (0, 0, 0, 0, 0, 0, 0);
     for seed in first..first.saturating_add(count) {
         let outcome = run(seed, Control::None, ALL_FAULTS, false);
         if outcome.result.is_err() {
@@ -82,6 +85,7 @@ fn run_many(first: u64, count: u64, time: Duration) {
         points += outcome.points;
         faults += outcome.faults.len();
         torn += outcome.torn;
+        behind += outcome.behind;
         retries += outcome.waited.0;
         letters += outcome.waited.1;
         if began.elapsed() >= time {
@@ -90,7 +94,7 @@ fn run_many(first: u64, count: u64, time: Duration) {
     }
     let seconds = began.elapsed().as_secs_f64();
     println!(
-        "{seeds} seeds from {first}: {faults} faults, {points} calls, {torn} torn effects neutralised, {retries} retries, \
+        "{seeds} seeds from {first}: {faults} faults, {points} calls, {torn} torn effects neutralised, {behind} offsets found behind, {retries} retries, \
          {letters} dead letters dealt with; {seconds:.1} s, \
          {:.0} seeds a minute",
         seeds as f64 / seconds * 60.0

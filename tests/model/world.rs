@@ -3,7 +3,7 @@
 //! Everything runs in one thread. A process that stands still inside of a call lets the others go on from there, so
 //! any call of one can fall between any two actions of another.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -69,6 +69,8 @@ pub struct World {
     pub control: Control,
     pub violation: RefCell<Option<Violation>>,
     pub torn: RefCell<u64>,
+    /// Offsets that were found to be set back.
+    pub behind: Cell<u64>,
     pub faults: RefCell<Vec<Mishap>>,
     pub points: RefCell<u64>,
     /// Troubles at chosen points.
@@ -80,6 +82,10 @@ pub struct World {
     pub reader: RefCell<Reader>,
     /// Events with which something is wrong.
     pub ward: Arc<Ward>,
+    /// The next commit is not made, and confirmed.
+    pub undoes: Cell<bool>,
+    /// One was not made.
+    pub is_undone: Cell<bool>,
     trace: Option<RefCell<Vec<String>>>,
 }
 
@@ -95,6 +101,7 @@ impl World {
             control,
             violation: RefCell::default(),
             torn: RefCell::default(),
+            behind: Cell::default(),
             faults: RefCell::default(),
             points: RefCell::default(),
             troubles: RefCell::default(),
@@ -102,6 +109,8 @@ impl World {
             lineages: RefCell::default(),
             reader: RefCell::default(),
             ward: Arc::default(),
+            undoes: Cell::default(),
+            is_undone: Cell::default(),
             trace: is_traced.then(RefCell::default),
         })
     }
@@ -122,6 +131,16 @@ impl World {
     pub fn accuse(&self, harm: Harm, detail: String) {
         self.say(|| format!("VIOLATION {}: {detail}", harm.as_str()));
         self.violation.borrow_mut().get_or_insert(Violation { harm, detail });
+    }
+
+    /// A worker found that the group does not know its last commit. Only unnoticed trouble sets an offset back, and a
+    /// commit is undone only where a test does it.
+    pub fn note_behind(&self, is_there: bool) {
+        self.behind.set(self.behind.get() + 1);
+        let can_be = if is_there { self.plan.borrow().epochs == Epochs::WhenNoticed } else { self.is_undone.get() };
+        if self.control == Control::None && !can_be {
+            self.accuse(Harm::State, format!("a false alarm, there {is_there}"));
+        }
     }
 
     /// Whether a fault happens now. It is written down.

@@ -42,6 +42,8 @@ pub enum Deed {
     Sleep,
     /// The caller is told that the outcome is unknown.
     LoseOutcome,
+    /// A commit is not made, and confirmed.
+    Undo,
 }
 
 /// A deed, and when it is done: before or after the nth call of a name.
@@ -56,7 +58,7 @@ pub struct Trouble {
 impl std::str::FromStr for Trouble {
     type Err = String;
 
-    /// `die-before:commit:3`, `sleep-after:produce:1`, `lose-after:commit:2`.
+    /// `die-before:commit:3`, `sleep-after:produce:1`, `lose-after:commit:2`, `undo-before:commit:2`.
     fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split(':').collect();
         let [what, call, nth] = parts.as_slice() else {
@@ -67,6 +69,7 @@ impl std::str::FromStr for Trouble {
             "die" => Deed::Die,
             "sleep" => Deed::Sleep,
             "lose" => Deed::LoseOutcome,
+            "undo" => Deed::Undo,
             _ => return Err(format!("no deed {deed}")),
         };
         let nth = nth.parse().map_err(|_| format!("{nth} is no number"))?;
@@ -148,6 +151,12 @@ impl Tracker {
         wanted.is_some_and(|wanted| src.is_some_and(|src| src.replace(':', "/") == wanted))
     }
 
+    /// Whether the next commit is the one that is not made.
+    fn undoes_commit(&self) -> bool {
+        let next = self.counts.get("commit").copied().unwrap_or_default() + 1;
+        self.trouble.as_ref().is_some_and(|trouble| trouble.deed == Deed::Undo && trouble.nth == next)
+    }
+
     fn strike(&mut self, call: &'static str, is_after: bool) -> bool {
         let n = self.counts.get(call).copied().unwrap_or_default();
         let Some(trouble) = &self.trouble else { return false };
@@ -158,7 +167,7 @@ impl Tracker {
         match trouble.deed {
             Deed::Die => signal("-KILL"),
             Deed::Sleep => signal("-STOP"),
-            Deed::LoseOutcome => {}
+            Deed::LoseOutcome | Deed::Undo => {}
         }
         trouble.deed == Deed::LoseOutcome
     }
@@ -265,6 +274,10 @@ impl Log for TroubledLog {
         self.around("positions", |log| log.positions(partitions))
     }
 
+    fn glance(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
+        self.inner.glance(partitions)
+    }
+
     fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault> {
         self.around("input_ends", |log| log.input_ends(partition))
     }
@@ -354,6 +367,10 @@ impl Log for TroubledLog {
     fn commit(&mut self) -> Result<bool, Fault> {
         if let Some(kept) = self.kept.clone() {
             return self.around("commit", |_| kept.borrow_mut().commit());
+        }
+        if self.tracker.borrow().undoes_commit() {
+            // Recycling is the abort.
+            return self.around("commit", |log| log.recycle().map(|()| true));
         }
         self.around("commit", Log::commit)
     }

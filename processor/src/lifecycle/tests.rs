@@ -43,6 +43,18 @@ fn a_transaction_goes_through_its_steps_in_order_and_nothing_polls_in_between() 
 }
 
 #[test]
+fn a_commit_that_the_group_does_not_know_costs_the_producer_and_a_missing_one_the_partition() {
+    let mut life = running(&[0, 1]);
+    assert_eq!(life.step(Event::Unknown { missing: vec![] }), Action::Recycle);
+    assert_eq!(life.step(Event::Recycled), Action::Collect { is_patient: true });
+    assert!(life.is_ready());
+    assert_eq!(life.step(Event::Unknown { missing: vec![1] }), Action::Forget(vec![1]));
+    assert_eq!(life.step(Event::Closed), Action::Recycle);
+    assert_eq!(life.step(Event::Recycled), Action::Collect { is_patient: true });
+    assert_eq!(life.step(polled(&[], &[], &[])), Action::ReadPositions(vec![1]));
+}
+
+#[test]
 fn every_fault_inside_a_transaction_recycles_polls_and_takes_over_anew() {
     let steps = [Event::Begun, Event::Produced { held: vec![] }, Event::OffsetsSent];
     for successes in 0..=steps.len() {

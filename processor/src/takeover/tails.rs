@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::books::Place;
+use crate::changelog::{self, Record};
 use crate::emit::Out;
 use crate::log::{Ends, Fault, Found, Log};
 use crate::position::{Hints, Position};
@@ -22,7 +23,7 @@ pub(super) fn reconcile<L: Log>(
     for (out, output) in outputs(log, partition) {
         let ends = match known.get(&(out, output)) {
             Some(ends) => *ends,
-            None => log.ends(out, output)?,
+            None => end_of(log, (out, output))?,
         };
         let from = hints_of(&mut position.hints, out).get(&output).copied().unwrap_or(ends.start);
         let seq = position.seq;
@@ -41,8 +42,24 @@ pub(super) fn reconcile<L: Log>(
     Ok(effects)
 }
 
-/// Reads everything that was in an output partition when its `ends` were asked, once it is decided. Where the next
-/// look may begin.
+/// Where partitions end, and what of them was decided before that was asked.
+pub fn ends_of<L: Log>(log: &mut L, wanted: &[(Out, i32)]) -> Result<BTreeMap<(Out, i32), Ends>, Fault> {
+    let before = log.ends_of(wanted)?;
+    let mut ends = log.ends_of(wanted)?;
+    for (at, ends) in &mut ends {
+        ends.stable = before.get(at).map_or(ends.start, |before| before.stable);
+    }
+    Ok(ends)
+}
+
+/// The same of one.
+pub(super) fn end_of<L: Log>(log: &mut L, (out, partition): (Out, i32)) -> Result<Ends, Fault> {
+    let stable = log.ends(out, partition)?.stable;
+    Ok(Ends { stable, ..log.ends(out, partition)? })
+}
+
+/// Reads everything that was in an output partition when its end was asked, once it is decided. `ends`: of
+/// [`ends_of`]. Where the next look may begin.
 pub(super) fn scan_decided<L: Log>(
     log: &mut L,
     (out, partition): (Out, i32),
@@ -51,7 +68,8 @@ pub(super) fn scan_decided<L: Log>(
     each: &mut dyn FnMut(Found<'_>),
 ) -> Result<i64, Fault> {
     let from = from.max(ends.start);
-    // A committed record is followed by its marker: one lone offset that is decided can't hold an effect.
+    // A committed record is followed by its marker: one lone offset that was decided before the end was asked can't
+    // hold an effect. One that was decided since can: its marker was written after the end was asked.
     if ends.high - from <= 1 && ends.stable >= ends.high {
         return Ok(from);
     }
@@ -76,6 +94,23 @@ pub(super) fn scan_decided<L: Log>(
             return Err(Fault::Unsure { doing: "look for torn transactions", detail });
         }
     }
+}
+
+/// Whether what an owner wrote last into the changelog is committed: a DELTA, or the barrier of its takeover. Outputs are
+/// written before it, so they are as well.
+pub fn has_last_record<L: Log>(log: &mut L, partition: i32, own: &Position) -> Result<bool, Fault> {
+    let ends = end_of(log, (Out::Changelog, partition))?;
+    let mut is_there = false;
+    scan_decided(log, (Out::Changelog, partition), own.changelog_next - 1, ends, &mut |found| {
+        is_there |= match changelog::decode(found.value) {
+            Ok(Record::Delta(delta)) => delta.lineage == own.lineage && delta.txn == own.delta_txn,
+            Ok(Record::Barrier(barrier)) => {
+                barrier.lineage == own.lineage && (own.delta_txn..=own.txn).contains(&barrier.txn)
+            }
+            Err(_) => false,
+        };
+    })?;
+    Ok(is_there)
 }
 
 /// The output partitions that an input partition can reach.

@@ -42,6 +42,9 @@ impl Observer for Aloud {
     fn taken_over(&mut self, partition: i32, opening: Opening, torn: u64) {
         eprintln!("stepper: took over {partition} {opening:?} torn {torn}");
     }
+    fn behind(&mut self, partition: i32, numbers: (u64, u64), is_there: bool) {
+        eprintln!("stepper: behind in {partition} there {is_there}: {numbers:?}");
+    }
     fn committed(&mut self, _: i32, _: &Tallies, _: Vec<Count>) {}
 }
 
