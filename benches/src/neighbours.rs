@@ -31,6 +31,7 @@ use crate::latency::Watcher;
 use crate::series::{Figure, Series, figure, report};
 use crate::usage::Pids;
 use crate::weir::{STOP_WITHIN, Weir};
+use crate::worker_time::{self, WORKER_TIME};
 use crate::{machine, state, topics};
 
 const FIGURES: [Figure; 4] = [
@@ -48,7 +49,7 @@ const IDS_EACH: u64 = 40_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The load goes on for this long after the slowest restore that is expected.
 const CALM: Duration = Duration::from_secs(12);
-const SLOWEST_IDS_PER_S: u64 = 500_000;
+const SLOWEST_IDS_PER_S: u64 = 300_000;
 /// What waited for the large partition is done after this.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
@@ -61,7 +62,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     println!("{}", machine::shown(&facts));
     let rate = settings.rates.first().copied().unwrap_or(2_000);
     let title = format!("neighbours of a partition with {} entries, {rate}/s", settings.moved);
-    let mut series = Series::new(title, &FIGURES);
+    let mut series = [Series::new(title, &FIGURES), Series::new("weir's worker", &WORKER_TIME)];
     let mut restored_s = Vec::new();
     for round in 0..settings.runs {
         topics::renew(&broker, &topics).await?;
@@ -73,7 +74,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
         "runs": settings.runs, "seed": settings.seed, "rate": rate, "partitions": settings.partitions,
         "moved": settings.moved, "commit_interval_ms": 100, "restored_s": restored_s,
     });
-    report("neighbours", &facts, &settings, &[series])?;
+    report("neighbours", &facts, &settings, &series)?;
     println!("restored in {restored_s:.2?} s, beside the load");
     topics::clean_up(&broker).await
 }
@@ -84,7 +85,7 @@ async fn one(
     topics: &Topics,
     weir: &Weir,
     settings: &Settings,
-    series: &mut Series,
+    [series, worker]: &mut [Series; 2],
 ) -> Result<f64> {
     let rate = settings.rates.first().copied().unwrap_or(2_000);
     let mut ingest = weir.ingest()?;
@@ -104,6 +105,7 @@ async fn one(
     shot?;
     let (restored, ended) = (restored?, Instant::now());
     watcher.finish(&times).await?;
+    worker_time::add(worker, processor.admin, times.acked()).await?;
     processor.process.stop(STOP_WITHIN).await?;
     ingest.process.stop(STOP_WITHIN).await?;
     let calm = restored + CATCH_UP;

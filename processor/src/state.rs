@@ -170,8 +170,7 @@ pub trait Store {
     fn is_written(&mut self, _patience: Duration) -> Result<bool, StateError> {
         Ok(true)
     }
-    /// Sees to what makes look-ups fast; the work is done beside this thread. Called after each transaction, and
-    /// while a large state is restored.
+    /// Sees to what makes look-ups fast; the work is done beside this thread. Called after each transaction.
     fn index(&mut self) -> Result<(), StateError> {
         Ok(())
     }

@@ -133,7 +133,6 @@ fn advance(
     if !is_much {
         return Ok(restore.is_done());
     }
-    store.index()?;
     let (changes, cursor) = restore.take_ready();
     store.apply_beside(changes, cursor)?;
     Ok(restore.is_done() && store.is_written(Duration::ZERO)?)
