@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use processor::state::rocks::RocksStores;
+use processor::state::rocks::{RocksStore, RocksStores};
 use processor::state::{Changes, Cursor, Entry, Seen, Status, Store, Stores, keys};
 use schemas::identity::Hash128;
 use schemas::{Topic, Topics, partition};
@@ -80,6 +80,10 @@ pub async fn run(settings: &Settings) -> Result<()> {
         rounds.one(LARGE, &large, Ending::Kill).await.context(LARGE)?;
         rounds.one(SMALL, &small, Ending::Stop).await.context(SMALL)?;
         rounds.one(KILLED, &large, Ending::Stop).await.context(KILLED)?;
+        let mut stores = RocksStores::new(large.clone());
+        for partition in 0..settings.partitions {
+            settle(stores.open(partition)?).await.with_context(|| format!("partition {partition}"))?;
+        }
     }
     let settings = json!({
         "runs": settings.runs, "seed": settings.seed, "ids": settings.ids, "events": settings.events,
@@ -156,7 +160,11 @@ async fn fill(folder: &Path, partition: i32, settings: &Settings, now_ms: i64) -
         left -= entries.len() as u64;
         apply(&mut store, &mut cursor, entries)?;
     }
-    // As it would stand after a while with no events, and an orderly end.
+    settle(store).await
+}
+
+/// Leaves a store as it would stand after a while with no events, and an orderly end.
+async fn settle(mut store: RocksStore) -> Result<()> {
     loop {
         store.index()?;
         if store.is_quiet()? {
