@@ -110,3 +110,6 @@ impl<S: Store> Task<S> {
         (self.partition, self.position.next, self.position.metadata())
     }
 }
+
+#[cfg(test)]
+mod tests;

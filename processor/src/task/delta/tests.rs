@@ -1,0 +1,55 @@
+//! What a snapshot repeats, and what a restore makes of it.
+
+use schemas::identity::Hash128;
+
+use crate::books::Place;
+use crate::changelog::{self, Record};
+use crate::emit::Emitter;
+use crate::position::Position;
+use crate::state::overlay::{Overlay, Reader};
+use crate::state::rocks::RocksStores;
+use crate::state::{Changes, Cursor, Entry, ResourceHash, Seen, Status, Store, Stores, keys};
+use crate::task::{Effects, Restored, Task};
+
+/// 2026, in the middle of a bucket of marks.
+const BASE_MS: i64 = 1_795_000_000_000;
+const RESOURCE: ResourceHash = [7; 12];
+
+fn entry(class: u8, number: u8, occurred_at: i64) -> Entry {
+    let seen = Seen { first_seen: BASE_MS + i64::from(number), check: 0, status: Status::Done };
+    let last = Some((RESOURCE, occurred_at));
+    Entry { class, window_class: keys::class_of(1), slot: 0, hash: Hash128([number; 16]), seen, last }
+}
+
+#[test]
+fn a_snapshot_repeats_of_a_mark_that_it_was_seen_and_not_what_it_said_of_its_resource() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = RocksStores::new(folder.path().to_owned()).open(0).expect("nobody holds it");
+    // An event that had waited, and then a newer snapshot of its resource; neither is in the store yet.
+    let mark = entry(keys::MARKS, 1, 10);
+    let mut kept = Changes { entries: vec![mark, entry(keys::class_of(1), 2, 20)], ..Changes::default() };
+    kept.tallies.set("s", Place::Clean, 2);
+    let position = Position { stream_time: BASE_MS + 2, ..Position::default() };
+    let mut log = kept.clone();
+    let restored = Restored { store, cursor: Cursor::default(), kept, effects: Effects::default() };
+    let mut task = Task::new(0, position, restored, BASE_MS, false).expect("readable");
+    let mut repeated = Vec::new();
+    let mut send = |record: &crate::emit::Record<'_>| {
+        if let Ok(Record::Delta(delta)) = changelog::decode(record.value) {
+            repeated.extend(delta.changes.entries);
+        }
+        Ok(())
+    };
+    task.send_delta(BASE_MS, &Emitter::default(), &mut send).expect("sent");
+    assert!(task.is_touched(), "a snapshot was due");
+    assert_eq!(repeated.iter().map(|entry| (entry.class, entry.hash)).collect::<Vec<_>>(), [(keys::MARKS, mark.hash)]);
+
+    // A restore reads one after the other.
+    log.entries.extend(repeated);
+    let (overlay, cursor) = (Overlay::new(log, BASE_MS), Cursor::default());
+    let store = RocksStores::new(folder.path().join("empty")).open(0).expect("a new store");
+    assert_eq!(store.cursor().expect("readable"), None);
+    let reader = Reader { overlay: &overlay, store: &store, cursor: &cursor };
+    let last = reader.last("s", keys::class_of(1), 0, RESOURCE, BASE_MS).expect("readable");
+    assert_eq!(last.map(|last| last.occurred_at), Some(20));
+}
