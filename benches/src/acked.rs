@@ -87,11 +87,7 @@ impl Times {
 
     /// How long each acknowledged event took to be seen; nothing for one that was seen before its answer came.
     pub fn waits(&self) -> Result<hdrhistogram::Histogram<u64>> {
-        let mut waits = histogram()?;
-        for (acked, seen) in self.pairs().filter(|(acked, seen)| *acked != 0 && *seen != 0) {
-            waits.saturating_record((seen.saturating_sub(acked) / 1_000).max(1));
-        }
-        Ok(waits)
+        self.waits_of(|_, _| true)
     }
 
     /// How long those took that were acknowledged in a span of time, and seen in a partition that `is_wanted`.
@@ -102,10 +98,15 @@ impl Times {
     ) -> Result<hdrhistogram::Histogram<u64>> {
         let since = |at: Instant| at.saturating_duration_since(self.began).as_nanos() as u64;
         let span = since(span.start)..since(span.end);
+        self.waits_of(|acked, partition| span.contains(&acked) && is_wanted(partition))
+    }
+
+    /// Of those that are wanted by when they were acknowledged and where they were seen.
+    fn waits_of(&self, is_wanted: impl Fn(u64, i32) -> bool) -> Result<hdrhistogram::Histogram<u64>> {
         let mut waits = histogram()?;
         let places = self.partitions.iter().map(|partition| partition.load(Ordering::Relaxed));
         for ((acked, seen), partition) in self.pairs().zip(places) {
-            if acked != 0 && seen != 0 && span.contains(&acked) && is_wanted(partition) {
+            if acked != 0 && seen != 0 && is_wanted(acked, partition) {
                 waits.saturating_record((seen.saturating_sub(acked) / 1_000).max(1));
             }
         }

@@ -120,6 +120,13 @@ pub struct Settings {
     pub profile: bool,
 }
 
+impl Settings {
+    /// The rate of the measurements that have one.
+    pub fn rate(&self) -> u64 {
+        self.rates.first().copied().unwrap_or(2_000)
+    }
+}
+
 /// The stateless bound.
 #[derive(Debug, Clone, Flags)]
 pub struct Stateless {

@@ -51,7 +51,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     let bench = Bench::prepare(settings).await?;
     let facts = machine::facts(bench.broker.brokers(), bench.broker.is_own());
     println!("{}", machine::shown(&facts));
-    let rate = settings.rates.first().copied().unwrap_or(2_000);
+    let rate = settings.rate();
     let weir = Weir::new(&bench.broker, settings, "failover")?;
     let input = bench.topics.name(&Topic::Verified);
     let offsets = Offsets::new(&bench.broker, &weir.group(), &input, settings.partitions)?;

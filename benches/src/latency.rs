@@ -52,7 +52,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     topics::create(&broker, &topics).await?;
     let facts = machine::facts(broker.brokers(), broker.is_own());
     println!("{}", machine::shown(&facts));
-    let rate = settings.rates.first().copied().unwrap_or(2_000);
+    let rate = settings.rate();
     let mut series = Series::new(format!("end to end, {rate}/s"), &FIGURES);
     let weir = Weir::new(&broker, settings, "latency")?;
     let (mut ingest, mut processor) = (weir.ingest()?, weir.processor("bench")?);

@@ -60,7 +60,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     ensure!(settings.partitions > LARGE, "too few partitions");
     let facts = machine::facts(broker.brokers(), broker.is_own());
     println!("{}", machine::shown(&facts));
-    let rate = settings.rates.first().copied().unwrap_or(2_000);
+    let rate = settings.rate();
     let title = format!("neighbours of a partition with {} entries, {rate}/s", settings.moved);
     let mut series = [Series::new(title, &FIGURES), Series::new("weir's worker", &WORKER_TIME)];
     let mut restored_s = Vec::new();
@@ -87,7 +87,7 @@ async fn one(
     settings: &Settings,
     [series, worker]: &mut [Series; 2],
 ) -> Result<f64> {
-    let rate = settings.rates.first().copied().unwrap_or(2_000);
+    let rate = settings.rate();
     let mut ingest = weir.ingest()?;
     ingest.ready().await?;
     let requests = Arc::new(Requests::new("/hooks/github", settings.seed));

@@ -13,7 +13,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
-use rdkafka::{Offset, TopicPartitionList};
+
+use super::outside::list;
 
 /// More than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -78,12 +79,7 @@ impl Kept {
 
     #[expect(clippy::disallowed_methods, reason = "a control that goes past the one door on purpose")]
     pub(super) fn send_offsets(&self, offsets: &[(i32, i64, String)]) -> Result<(), Fault> {
-        let mut list = TopicPartitionList::new();
-        for (partition, next, metadata) in offsets {
-            let mut element = list.add_partition(&self.clients.input, *partition);
-            element.set_offset(Offset::Offset(*next)).expect("an offset");
-            element.set_metadata(metadata.as_str());
-        }
+        let list = list(&self.clients.input, offsets);
         let membership = self.membership.as_ref().expect("a transaction is open");
         self.producer()?.send_offsets_to_transaction(&list, membership, PATIENCE).map_err(unsure("send offsets"))
     }

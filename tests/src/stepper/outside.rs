@@ -31,16 +31,22 @@ impl Outside {
 
     #[expect(clippy::disallowed_methods, reason = "a control that goes past the one door on purpose")]
     pub(super) fn commit(&self, offsets: &[(i32, i64, String)]) {
-        let mut list = TopicPartitionList::new();
-        for (partition, next, metadata) in offsets {
-            let mut element = list.add_partition(&self.input, *partition);
-            element.set_offset(Offset::Offset(*next)).expect("an offset");
-            element.set_metadata(metadata.as_str());
-        }
+        let list = list(&self.input, offsets);
         let timeout = std::time::Duration::from_secs(20);
         let membership = self.consumer.group_metadata().expect("a group");
         self.producer.begin_transaction().expect("a transaction");
         self.producer.send_offsets_to_transaction(&list, &membership, timeout).expect("sent");
         self.producer.commit_transaction(timeout).expect("committed");
     }
+}
+
+/// Offsets of a topic with their metadata, as the client takes them.
+pub(super) fn list(topic: &str, offsets: &[(i32, i64, String)]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (partition, next, metadata) in offsets {
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(*next)).expect("an offset");
+        element.set_metadata(metadata.as_str());
+    }
+    list
 }
