@@ -82,7 +82,11 @@ pub struct Settings {
     /// Whether Kafka Streams takes part.
     #[arg(long, global = true, value_enum, default_value_t = Kstreams::Auto)]
     pub kstreams: Kstreams,
-    /// In how many rounds the state is also deleted and restored.
+    /// Rounds of Weir and the bound before those that count, for `processor`: a broker that has just started compiles
+    /// its own code for minutes, on the processors that are measured.
+    #[arg(long, global = true, default_value_t = 4)]
+    pub warmups: usize,
+    /// In how many rounds that count the state is also deleted and restored.
     #[arg(long, global = true, default_value_t = 3)]
     pub restores: usize,
     /// Seconds of each measurement over HTTP, after a warm-up of two.
@@ -115,7 +119,7 @@ pub struct Settings {
     /// WEIR_LOG of Weir's processes; their logs lie in target/bench/weir.
     #[arg(long, global = true, default_value = "info")]
     pub log: String,
-    /// Records the processor's profile with perf in its first round: target/bench/perf.data.
+    /// Records the processor's profile with perf in its first round that counts: target/bench/perf.data.
     #[arg(long, global = true)]
     pub profile: bool,
 }

@@ -71,10 +71,13 @@ pub async fn run(settings: &Settings) -> Result<()> {
     let mut bench = Bench::prepare(settings).await?;
     let facts = machine::facts(bench.broker.brokers(), bench.broker.is_own());
     println!("{}", machine::shown(&facts));
-    for round in 0..settings.runs {
+    for round in 0..settings.warmups + settings.runs {
+        if round == settings.warmups {
+            bench.forget();
+        }
         bench.weir(round).await.context("weir")?;
         bench.stateless(round).await.context("the stateless bound")?;
-        if let Some(anchor) = &anchor {
+        if let Some(anchor) = anchor.as_ref().filter(|_| round >= settings.warmups) {
             bench.kstreams(round, anchor).await.context("Kafka Streams")?;
         }
     }
@@ -95,10 +98,19 @@ impl<'a> Bench<'a> {
         let shape = shape(settings);
         load::load(&broker, &topics.name(&Topic::Verified), settings.partitions, &shape)?;
         let uniques = shape.uniques();
-        let speed = Series::new(format!("processor, {} events", shape.events), &FIGURES);
-        let restore = Series::new(format!("state of {uniques} ids"), &RESTORE);
-        let worker = Series::new("weir's worker", &WORKER_TIME);
+        let [speed, restore, worker] = series(shape.events, uniques);
         Ok(Self { settings, broker, topics, shape, uniques, speed, restore, worker })
+    }
+
+    /// What was measured so far does not count.
+    fn forget(&mut self) {
+        [self.speed, self.restore, self.worker] = series(self.shape.events, self.uniques);
+    }
+
+    /// Whether the state is restored in a round.
+    fn restores(&self, round: usize) -> bool {
+        let Settings { warmups, restores, .. } = *self.settings;
+        (warmups..warmups + restores).contains(&round)
     }
 
     fn input(&self) -> String {
@@ -111,7 +123,7 @@ impl<'a> Bench<'a> {
         let offsets = Offsets::new(&self.broker, &weir.group(), &self.input(), self.settings.partitions)?;
         let mut service = weir.processor("bench")?;
         let mut profile = None;
-        if self.settings.profile && round == 0 {
+        if self.settings.profile && round == self.settings.warmups {
             // The threads that are of interest exist by then.
             service.runs(self.settings.partitions).await?;
             profile = Some(perf(service.process.id())?);
@@ -130,7 +142,7 @@ impl<'a> Bench<'a> {
         let state = weir.state("bench");
         let kept = Kept { folder: &state, is_changelog: &|topic| topic == changelog };
         self.add(WEIR, &followed, Some(&kept))?;
-        if round < self.settings.restores {
+        if self.restores(round) {
             restore::weir(&weir, self.settings.partitions, books, &mut self.restore).await?;
         }
         Ok(())
@@ -174,7 +186,7 @@ impl<'a> Bench<'a> {
         let status = process.wait(STOP_WITHIN).await?;
         ensure!(status.success(), "it ended with {status}:\n{}", process.last_words());
         self.check(&output, "id", Wanted::Once)?;
-        if round < self.settings.restores {
+        if self.restores(round) {
             restore::kstreams(anchor, &run, &log, self.uniques, &mut self.restore).await?;
         }
         // Measured after the restores, which is the same state once more.
@@ -206,15 +218,23 @@ impl<'a> Bench<'a> {
     }
 
     fn settings_json(&self) -> serde_json::Value {
-        let Settings { runs, seed, partitions, restores, client, .. } = self.settings;
+        let Settings { runs, warmups, seed, partitions, restores, client, .. } = self.settings;
         json!({
-            "runs": runs, "seed": seed, "partitions": partitions, "restores": restores, "client": client,
+            "runs": runs, "warmups": warmups, "seed": seed, "partitions": partitions, "restores": restores, "client": client,
             "events": self.shape.events, "different_events": self.uniques, "duplicates_percent": self.shape.duplicates,
             "resources": self.shape.resources, "snapshots_percent": self.shape.snapshots,
             "body_bytes": self.shape.body_bytes, "workers": 1, "commit_interval_ms": 100, "window_days": 4,
             "compression": "lz4 on every topic",
         })
     }
+}
+
+fn series(events: u64, uniques: u64) -> [Series; 3] {
+    [
+        Series::new(format!("processor, {events} events"), &FIGURES),
+        Series::new(format!("state of {uniques} ids"), &RESTORE),
+        Series::new("weir's worker", &WORKER_TIME),
+    ]
 }
 
 /// The events that the settings describe, all of them older than now.

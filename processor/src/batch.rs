@@ -1,129 +1,114 @@
-//! The records of one transaction, copied once into one buffer.
+//! The records of one transaction, where the log has them.
 //!
-//! The buffer bounds what a transaction can hold in memory, and frees the client's own buffers at once.
+//! Nothing is copied: a record is looked at in the client's own buffer, once, and let go of as soon as it is decided.
 
+use std::fmt;
+
+use schemas::command::RecordHeaders;
+
+use crate::log::{Fault, Loose};
 use crate::step::Input;
-use crate::varint::{Fields, put_bytes, put_u64};
+
+/// What is done with each record: the record, and its headers for who needs them.
+pub type Each<'e> = dyn for<'a> FnMut(&'a Input<'a>, &'a dyn Fn() -> RecordHeaders<'a>) -> Result<(), Fault> + 'e;
+
+/// Records as a log holds them, in the order they came.
+pub trait Records {
+    /// Partition and offset of each.
+    fn places(&self) -> Box<dyn Iterator<Item = (i32, i64)> + '_>;
+    /// Lets go of those that are not to be kept, by partition and offset.
+    fn retain(&mut self, keep: &mut dyn FnMut(i32, i64) -> bool);
+    /// Hands out one after the other and lets go of it; after a fault, of all that are left.
+    fn drain(&mut self, each: &mut Each<'_>) -> Result<(), Fault>;
+}
 
 /// Records collected for one transaction.
-#[derive(Debug, Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    records: Vec<Slot>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    partition: i32,
-    offset: i64,
-    timestamp: i64,
-    start: usize,
-    key_end: usize,
-    value_end: usize,
-    headers_end: usize,
-}
+#[derive(Default)]
+pub struct Batch(Option<Box<dyn Records>>);
 
 impl Batch {
-    /// Reserves memory for so many bytes, which is touched only when records come: growing would copy and hold
-    /// what is there twice.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), records: Vec::new() }
-    }
-
-    /// Copies a record in. Headers are kept only for records that may turn out to be undecodable.
-    pub fn push<'a>(&mut self, input: &Input<'_>, headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(input.key);
-        let key_end = self.bytes.len();
-        self.bytes.extend_from_slice(input.value);
-        let value_end = self.bytes.len();
-        for (name, value) in headers {
-            put_bytes(&mut self.bytes, name.as_bytes());
-            put_u64(&mut self.bytes, u64::from(value.is_some()));
-            put_bytes(&mut self.bytes, value.unwrap_or_default());
-        }
-        self.records.push(Slot {
-            partition: input.partition,
-            offset: input.offset,
-            timestamp: input.timestamp,
-            start,
-            key_end,
-            value_end,
-            headers_end: self.bytes.len(),
-        });
+    /// A batch of these records.
+    pub fn of(records: impl Records + 'static) -> Self {
+        Self(Some(Box::new(records)))
     }
 
     /// How many records.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.places().count()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.places().next().is_none()
     }
 
-    /// How many bytes they take.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Forgets everything, keeping the memory.
+    /// Forgets everything, and whom it came from.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.records.clear();
+        self.0 = None;
     }
 
     /// Forgets the records of some partitions.
     pub fn remove(&mut self, partitions: &[i32]) {
-        self.records.retain(|record| !partitions.contains(&record.partition));
+        if !partitions.is_empty() {
+            self.retain(&mut |partition, _| !partitions.contains(&partition));
+        }
     }
 
     /// Forgets everything but the first record of a partition; its offset.
     pub fn keep_first(&mut self, partition: i32) -> Option<i64> {
-        let first = self.records.iter().find(|record| record.partition == partition).copied();
-        self.records.clear();
-        self.records.extend(first);
-        first.map(|record| record.offset)
+        let mut first = None;
+        self.retain(&mut |of, offset| {
+            let is_first = of == partition && first.is_none();
+            if is_first {
+                first = Some(offset);
+            }
+            is_first
+        });
+        first
     }
 
     /// The partitions that have records here, in order.
     pub fn partitions(&self) -> Vec<i32> {
-        let mut partitions: Vec<i32> = self.records.iter().map(|record| record.partition).collect();
+        let mut partitions: Vec<i32> = self.places().map(|(partition, _)| partition).collect();
         partitions.sort_unstable();
         partitions.dedup();
         partitions
     }
 
-    /// Every record in the order it came, with its headers.
-    pub fn iter(&self) -> impl Iterator<Item = (Input<'_>, StoredHeaders<'_>)> {
-        self.records.iter().map(|record| {
-            let part = |from: usize, to: usize| self.bytes.get(from..to).unwrap_or_default();
-            let input = Input {
-                partition: record.partition,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: part(record.start, record.key_end),
-                value: part(record.key_end, record.value_end),
-            };
-            (input, StoredHeaders(part(record.value_end, record.headers_end)))
-        })
+    /// Hands out every record in the order it came. Afterwards there are none.
+    pub fn drain(&mut self, each: &mut Each<'_>) -> Result<(), Fault> {
+        self.0.take().map_or(Ok(()), |mut records| records.drain(each))
+    }
+
+    fn places(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.0.iter().flat_map(|records| records.places())
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(i32, i64) -> bool) {
+        if let Some(records) = &mut self.0 {
+            records.retain(keep);
+        }
     }
 }
 
-/// The headers of a stored record.
-#[derive(Debug, Clone, Copy)]
-pub struct StoredHeaders<'a>(&'a [u8]);
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.places()).finish()
+    }
+}
 
-impl<'a> StoredHeaders<'a> {
-    /// Name and value of each header.
-    pub fn to_vec(self) -> Vec<(&'a str, Option<&'a [u8]>)> {
-        let mut fields = Fields::new(self.0);
-        let mut headers = Vec::new();
-        while let (Ok(name), Ok(is_some), Ok(value)) = (fields.text(), fields.u64(), fields.bytes()) {
-            headers.push((name, (is_some != 0).then_some(value)));
-        }
-        headers
+/// Records by themselves, of a log that has no buffers to look into.
+impl Records for Vec<Loose> {
+    fn places(&self) -> Box<dyn Iterator<Item = (i32, i64)> + '_> {
+        Box::new(self.iter().map(|record| (record.partition, record.offset)))
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(i32, i64) -> bool) {
+        Vec::retain(self, |record| keep(record.partition, record.offset));
+    }
+
+    fn drain(&mut self, each: &mut Each<'_>) -> Result<(), Fault> {
+        Vec::drain(self, ..).try_for_each(|record| each(&record.input(), &|| record.headers()))
     }
 }
 
@@ -131,18 +116,65 @@ impl<'a> StoredHeaders<'a> {
 mod tests {
     use super::*;
 
+    fn batch() -> Batch {
+        let record = |n: u8| Loose {
+            partition: i32::from(n % 2),
+            offset: i64::from(n),
+            timestamp: 9,
+            key: vec![n],
+            value: vec![n, n],
+            headers: vec![("a".to_owned(), Some(vec![n])), ("b".to_owned(), None)],
+        };
+        Batch::of(Vec::from_iter((0..5).map(record)))
+    }
+
+    fn offsets(mut batch: Batch) -> Vec<i64> {
+        let mut offsets = Vec::new();
+        let drained = batch.drain(&mut |input, _| {
+            offsets.push(input.offset);
+            Ok(())
+        });
+        assert_eq!(drained, Ok(()));
+        assert!(batch.is_empty());
+        offsets
+    }
+
     #[test]
-    fn what_goes_in_comes_out_in_order() {
-        let mut batch = Batch::default();
-        for n in 0..3_u8 {
-            let input = Input { partition: i32::from(n % 2), offset: 7, timestamp: 9, key: &[n], value: &[n, n] };
-            batch.push(&input, [("a", Some([n].as_slice())), ("b", None)].into_iter());
-        }
-        assert_eq!(batch.partitions(), [0, 1]);
-        let (input, headers) = batch.iter().nth(2).expect("three records");
-        assert_eq!((input.key, input.value), ([2_u8].as_slice(), [2_u8, 2].as_slice()));
-        assert_eq!(headers.to_vec(), [("a", Some([2_u8].as_slice())), ("b", None)]);
-        batch.remove(&[0]);
-        assert_eq!(batch.iter().map(|(input, _)| input.key.to_vec()).collect::<Vec<_>>(), [[1]]);
+    fn what_goes_in_comes_out_in_order_with_its_headers() {
+        let mut seen = 0_u8;
+        let mut batch = batch();
+        assert_eq!((batch.len(), batch.partitions()), (5, vec![0, 1]));
+        let drained = batch.drain(&mut |input, headers| {
+            assert_eq!((input.key, input.value), ([seen].as_slice(), [seen, seen].as_slice()));
+            assert_eq!(headers(), [("a", Some([seen].as_slice())), ("b", None)]);
+            seen += 1;
+            Ok(())
+        });
+        assert_eq!((drained, seen, batch.len()), (Ok(()), 5, 0));
+    }
+
+    #[test]
+    fn partitions_go_and_a_first_record_stays() {
+        let mut some = batch();
+        some.remove(&[0]);
+        assert_eq!(offsets(some), [1, 3]);
+        let mut first = batch();
+        assert_eq!(first.keep_first(1), Some(1));
+        assert_eq!(offsets(first), [1]);
+        let mut none = batch();
+        assert_eq!(none.keep_first(7), None);
+        assert!(none.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_handed_out_after_a_fault() {
+        let mut seen = 0;
+        let mut batch = batch();
+        let fault = Fault::Unsure { doing: "test", detail: String::new() };
+        let drained = batch.drain(&mut |_, _| {
+            seen += 1;
+            if seen == 2 { Err(fault.clone()) } else { Ok(()) }
+        });
+        assert_eq!((drained, seen, batch.len()), (Err(fault), 2, 0));
     }
 }

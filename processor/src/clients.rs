@@ -15,7 +15,7 @@ use crate::kafka::Clients;
 
 const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
 /// A partition whose local queue was full is fetched again after this; the client's default is a second.
-const FETCH_BACKOFF_MS: &str = "20";
+const FETCH_BACKOFF_MS: &str = "5";
 /// Fetched records that wait in one client, in KiB.
 const FETCHED_KIB: u64 = 32 * 1024;
 /// Most of a partition in one answer to whoever reads single records. One larger record comes all the same.

@@ -27,6 +27,9 @@ const POLL: Duration = Duration::from_millis(1);
 /// Between two looks for delivery reports, and how many are served at a look.
 const NAP: Duration = Duration::from_micros(500);
 const REPORTS: usize = 64;
+/// Records between two looks for delivery reports while records are added: what has arrived makes room in memory that is
+/// still in the cache, where a whole transaction would not fit.
+const LOOK_EVERY: usize = 64;
 
 /// Full names of the topics a transaction writes to.
 #[derive(Debug, Clone)]
@@ -151,12 +154,23 @@ pub(crate) struct Transactions {
     membership: Option<ConsumerGroupMetadata>,
     /// When the open transaction began: the time of its records.
     began_ms: i64,
+    /// Records of the open transaction.
+    added: usize,
 }
 
 impl Transactions {
     /// Prepares, without connecting. `timeout` is the transaction timeout in `config`.
     pub(crate) fn new(config: ClientConfig, topics: OutTopics, timeout: Duration) -> Self {
-        Self { config, topics, timeout, signals: Arc::default(), producer: None, membership: None, began_ms: 0 }
+        Self {
+            config,
+            topics,
+            timeout,
+            signals: Arc::default(),
+            producer: None,
+            membership: None,
+            began_ms: 0,
+            added: 0,
+        }
     }
 
     /// Names of the topics.
@@ -208,12 +222,17 @@ impl Transactions {
         self.membership = Some(membership);
         *self.signals.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
         self.began_ms = runtime::clock::now_ms();
+        self.added = 0;
         self.producer()?.begin_transaction().map_err(|error| unsure(doing, &error))
     }
 
     /// Adds a record.
-    pub(crate) fn produce(&self, record: &Record<'_>) -> Result<(), Fault> {
+    pub(crate) fn produce(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        self.added += 1;
         let producer = self.producer()?;
+        if self.added.is_multiple_of(LOOK_EVERY) {
+            producer.poll(Duration::ZERO);
+        }
         let opaque = OUTS.iter().position(|out| *out == record.out).unwrap_or(UNCOUNTED);
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers.iter() {

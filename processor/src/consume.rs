@@ -1,11 +1,11 @@
-//! Step 5: poll the group, copy records into the batch, note what a rebalance gave and took.
+//! Step 5: poll the group, collect records into the batch, note what a rebalance gave and took.
 //!
 //! The rebalance callback runs inside of `poll` and does the least possible: it assigns new partitions paused, at
 //! explicit offsets, and writes down what happened. Nothing here commits; nothing here runs while a transaction is
 //! open.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -15,9 +15,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
+use schemas::command::RecordHeaders;
+use self_cell::self_cell;
 use std::time::Instant;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Each, Records};
 use crate::log::{Bounds, Fault, Polled};
 use crate::reader::{self, Quiet};
 use crate::step::Input;
@@ -95,7 +97,8 @@ pub(crate) struct Group {
     topic: String,
     config: ClientConfig,
     lookup: ClientConfig,
-    consumer: BaseConsumer<GroupContext>,
+    /// A batch holds it too, while it has records.
+    consumer: Arc<BaseConsumer<GroupContext>>,
     assigned: BTreeSet<i32>,
     running: BTreeSet<i32>,
     must_rebuild: bool,
@@ -112,7 +115,7 @@ impl Group {
             topic,
             config,
             lookup,
-            consumer,
+            consumer: Arc::new(consumer),
             assigned: BTreeSet::new(),
             running: BTreeSet::new(),
             must_rebuild: false,
@@ -136,36 +139,13 @@ impl Group {
         let patience = Duration::from_millis(bounds.wait_ms);
         let last = self.collected_at.replace(began);
         let wait = last.map_or(patience, |last| patience.saturating_sub(began.duration_since(last)));
-        let most = patience.max(TAKING);
+        let pace = Pace { began, wait, most: patience.max(TAKING) };
         let mut trouble = None;
-        while batch.len() < bounds.events && batch.bytes() < bounds.bytes {
-            // What has been fetched already is taken without looking at the clock each time: it is a slow one.
-            let is_time_to_look = batch.len().is_multiple_of(CLOCK_EVERY);
-            let fetched = if is_time_to_look { None } else { self.consumer.poll(Duration::ZERO) };
-            let mut is_over = false;
-            let next = fetched.or_else(|| {
-                let elapsed = began.elapsed();
-                let left = wait.saturating_sub(elapsed);
-                let next = self.consumer.poll(left);
-                is_over = elapsed >= most || (next.is_none() && left.is_zero());
-                next
-            });
-            match next {
-                Some(Ok(message)) => take(&message, &self.running, batch),
-                // An outage leaves many of these in the queue, and behind them may wait one that matters.
-                Some(Err(error)) if passes(&error) => {
-                    tracing::debug!(%error, "the group's client reported an error");
-                }
-                Some(Err(error)) => {
-                    trouble = Some(error);
-                    break;
-                }
-                None => {}
-            }
-            if is_over {
-                break;
-            }
-        }
+        *batch = Batch::of(Fetched::new(Arc::clone(&self.consumer), |consumer| {
+            let (records, met) = gather(consumer, &self.running, bounds, &pace);
+            trouble = met;
+            records
+        }));
         let mut polled = self.changes();
         if let Some(error) = trouble {
             self.diagnose(&error, &mut polled)?;
@@ -225,8 +205,9 @@ impl Group {
     }
 
     fn rebuild(&mut self) -> Result<Polled, Fault> {
-        self.consumer = subscribe(&self.config, &self.lookup, &self.topic)
+        let consumer = subscribe(&self.config, &self.lookup, &self.topic)
             .map_err(|error| Fault::Unsure { doing: "join the group again", detail: error.to_string() })?;
+        self.consumer = Arc::new(consumer);
         self.must_rebuild = false;
         self.running.clear();
         let revoked = std::mem::take(&mut self.assigned).into_iter().collect();
@@ -283,20 +264,94 @@ fn passes(error: &KafkaError) -> bool {
     !is_fatal && !error.rdkafka_error_code().is_some_and(|code| matters.contains(&code))
 }
 
-fn take(message: &BorrowedMessage<'_>, running: &BTreeSet<i32>, batch: &mut Batch) {
-    // What was fetched before a pause may still arrive; a takeover reads it again.
-    if !running.contains(&message.partition()) {
-        return;
+type Messages<'a> = Vec<BorrowedMessage<'a>>;
+
+/// How long a collection waits.
+struct Pace {
+    began: Instant,
+    /// For records that have not been fetched.
+    wait: Duration,
+    /// At most.
+    most: Duration,
+}
+
+/// Takes records of running partitions until a bound is reached, or the client can't go on by itself.
+fn gather<'a>(
+    consumer: &'a BaseConsumer<GroupContext>,
+    running: &BTreeSet<i32>,
+    bounds: Bounds,
+    pace: &Pace,
+) -> (Messages<'a>, Option<KafkaError>) {
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    while records.len() < bounds.events && bytes < bounds.bytes {
+        // What has been fetched already is taken without looking at the clock each time: it is a slow one.
+        let is_time_to_look = records.len().is_multiple_of(CLOCK_EVERY);
+        let fetched = if is_time_to_look { None } else { consumer.poll(Duration::ZERO) };
+        let mut is_over = false;
+        let next = fetched.or_else(|| {
+            let elapsed = pace.began.elapsed();
+            let left = pace.wait.saturating_sub(elapsed);
+            let next = consumer.poll(left);
+            is_over = elapsed >= pace.most || (next.is_none() && left.is_zero());
+            next
+        });
+        match next {
+            Some(Ok(message)) if running.contains(&message.partition()) => {
+                bytes += message.key_len() + message.payload_len();
+                records.push(message);
+            }
+            // What was fetched before a pause may still arrive; a takeover reads it again.
+            Some(Ok(_)) | None => {}
+            // An outage leaves many of these in the queue, and behind them may wait one that matters.
+            Some(Err(error)) if passes(&error) => {
+                tracing::debug!(%error, "the group's client reported an error");
+            }
+            Some(Err(error)) => return (records, Some(error)),
+        }
+        if is_over {
+            break;
+        }
     }
-    let input = Input {
+    (records, None)
+}
+
+self_cell!(
+    /// Records in the client's buffers, and the client.
+    struct Fetched {
+        owner: Arc<BaseConsumer<GroupContext>>,
+        #[covariant]
+        dependent: Messages,
+    }
+);
+
+impl Records for Fetched {
+    fn places(&self) -> Box<dyn Iterator<Item = (i32, i64)> + '_> {
+        Box::new(self.borrow_dependent().iter().map(|message| (message.partition(), message.offset())))
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(i32, i64) -> bool) {
+        self.with_dependent_mut(|_, messages| messages.retain(|message| keep(message.partition(), message.offset())));
+    }
+
+    fn drain(&mut self, each: &mut Each<'_>) -> Result<(), Fault> {
+        self.with_dependent_mut(|_, messages| {
+            messages.drain(..).try_for_each(|message| each(&input_of(&message), &|| headers_of(&message)))
+        })
+    }
+}
+
+fn input_of<'a>(message: &'a BorrowedMessage<'_>) -> Input<'a> {
+    Input {
         partition: message.partition(),
         offset: message.offset(),
         timestamp: message.timestamp().to_millis().unwrap_or_default(),
         key: message.key().unwrap_or_default(),
         value: message.payload().unwrap_or_default(),
-    };
-    match message.headers() {
-        Some(headers) => batch.push(&input, headers.iter().map(|header| (header.key, header.value))),
-        None => batch.push(&input, std::iter::empty()),
     }
+}
+
+fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> RecordHeaders<'a> {
+    let headers = message.headers();
+    headers.into_iter().flat_map(|headers| headers.iter()).map(|header| (header.key, header.value)).collect()
 }

@@ -158,6 +158,9 @@ pub struct Emitter {
     value: Vec<u8>,
     text: String,
     none: Headers,
+    /// When the last event was received, and how that is written: all records that the broker appended at once say the
+    /// same.
+    received: (i64, Vec<u8>),
 }
 
 impl Emitter {
@@ -171,7 +174,12 @@ impl Emitter {
         stamp: Stamp,
         pass: Pass<'a>,
     ) -> Record<'a> {
-        let headers = &mut self.headers;
+        let Self { headers, received, text, .. } = self;
+        if received.0 != input.timestamp || received.1.is_empty() {
+            received.0 = input.timestamp;
+            received.1.clear();
+            time::push_rfc3339(input.timestamp, &mut received.1);
+        }
         headers.clear();
         headers.text(headers::SPECVERSION, "1.0");
         headers.text(headers::ID, event.event_id);
@@ -188,9 +196,9 @@ impl Emitter {
         if !event.content_type.is_empty() {
             headers.text(headers::CONTENT_TYPE, event.content_type);
         }
-        headers::idempotency_key(event.source, event.event_id, &mut self.text);
-        headers.text(headers::IDEMPOTENCY_KEY, &self.text);
-        headers.time(headers::RECEIVED_TIME, input.timestamp);
+        headers::idempotency_key(event.source, event.event_id, text);
+        headers.text(headers::IDEMPOTENCY_KEY, text);
+        headers.push(headers::RECEIVED_TIME, &[&received.1]);
         headers.text(headers::ASSURANCE, assurance(event.assurance));
         headers.number(headers::ATTEMPT, u64::from(stamp.attempt));
         headers.text(headers::ORIGIN, if stamp.generation == 0 { "live" } else { "redrive" });
@@ -202,7 +210,7 @@ impl Emitter {
         }
         stamp_with(headers, input, stamp);
         let partition = partition::partition(input.key, partitions);
-        Record { out, partition, key: Some(input.key), value: pass.body.unwrap_or(event.body), headers: &self.headers }
+        Record { out, partition, key: Some(input.key), value: pass.body.unwrap_or(event.body), headers }
     }
 
     /// The record of a dead letter. `input`: the record as it was, or what is known of it.

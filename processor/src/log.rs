@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use crate::batch::Batch;
 use crate::emit::{Out, Record};
 use crate::state::wait::Lies;
+use crate::step::Input;
 use crate::waiting::Spot;
 
 /// What went wrong between us and Kafka.
@@ -129,6 +130,12 @@ pub struct Loose {
 }
 
 impl Loose {
+    /// As a decision sees it.
+    pub fn input(&self) -> Input<'_> {
+        let Self { partition, offset, timestamp, key, value, .. } = self;
+        Input { partition: *partition, offset: *offset, timestamp: *timestamp, key, value }
+    }
+
     /// Its headers, borrowed.
     pub fn headers(&self) -> schemas::command::RecordHeaders<'_> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect()

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::ReasonCode;
+use schemas::command::RecordHeaders;
 use schemas::resolution::Outcome as Resolved;
 
-use crate::batch::StoredHeaders;
 use crate::books::{Place, Tallies};
 use crate::emit::{Emitter, Record};
 use crate::log::Fault;
@@ -239,10 +239,10 @@ impl<S: Store> Task<S> {
     }
 
     /// Takes one record: decides, stages, and sends what comes of it.
-    pub fn take(
+    pub fn take<'a>(
         &mut self,
-        input: &Input<'_>,
-        stored: StoredHeaders<'_>,
+        input: &'a Input<'a>,
+        originals: &'a dyn Fn() -> RecordHeaders<'a>,
         means: &mut Means<'_>,
     ) -> Result<(), TakeError> {
         if input.offset < self.position.next {
@@ -273,7 +273,7 @@ impl<S: Store> Task<S> {
         };
         self.position.stream_time = now;
         self.position.next = input.offset + 1;
-        let case = Case { visible, originals: &|| stored.to_vec(), ..Case::first(input) };
+        let case = Case { visible, originals, ..Case::first(input) };
         self.conclude(decision, &case, means)
     }
 

@@ -20,8 +20,6 @@ mod lookback;
 mod stages;
 mod suspects;
 
-/// Memory reserved for a batch at most; one of larger bounds grows.
-const BATCH_BYTES: usize = 40 * 1024 * 1024;
 /// Committed changes wait this long for their store at most, in milliseconds, while their partition has events.
 const KEPT_MS: i64 = 60_000;
 
@@ -49,6 +47,8 @@ pub trait Observer {
 /// A worker over a log and stores.
 #[derive(Debug)]
 pub struct Worker<L, S: Stores, O> {
+    /// Dropped before the log, for it holds on to the client that its records came from.
+    batch: Batch,
     log: L,
     caller: Box<dyn Caller>,
     /// Calls that were made so far.
@@ -59,7 +59,6 @@ pub struct Worker<L, S: Stores, O> {
     bounds: Bounds,
     owner: String,
     life: Lifecycle,
-    batch: Batch,
     emitter: Emitter,
     acks: Acks,
     takeovers: BTreeMap<i32, Takeover<S::Store>>,
@@ -78,6 +77,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     /// A worker that has done nothing yet.
     pub fn new(log: L, stores: S, observer: O, shared: Shared, bounds: Bounds, owner: String) -> Self {
         Self {
+            batch: Batch::default(),
             log,
             caller: Box::new(NoCaller::default()),
             calls: 0,
@@ -87,7 +87,6 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             bounds,
             owner,
             life: Lifecycle::new(),
-            batch: Batch::with_capacity(bounds.bytes.min(BATCH_BYTES)),
             emitter: Emitter::default(),
             acks: Acks::new(),
             takeovers: BTreeMap::new(),
@@ -367,16 +366,15 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             }
         }
         let mut stopped = Vec::new();
-        for (input, stored) in batch.iter() {
-            if stopped.contains(&input.partition) {
-                continue;
-            }
-            let Some(task) = tasks.get_mut(&input.partition) else { continue };
-            if is_held(input.partition, task.take(&input, stored, &mut means))? {
+        batch.drain(&mut |input, originals| {
+            if let Some(task) = tasks.get_mut(&input.partition).filter(|_| !stopped.contains(&input.partition))
+                && is_held(input.partition, task.take(input, originals, &mut means))?
+            {
                 task.acquit();
                 stopped.push(input.partition);
             }
-        }
+            Ok(())
+        })?;
         let tier = shared.handlers.retries.first_tier();
         for partition in parts {
             if let Some(task) = tasks.get_mut(partition) {

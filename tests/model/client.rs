@@ -12,7 +12,6 @@ use processor::batch::Batch;
 use processor::emit::{Out, Record};
 use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scanned, Stored, Want};
 use processor::state::wait::Lies;
-use processor::step::Input;
 
 use crate::cluster::Kind;
 use crate::controls::Control;
@@ -135,24 +134,26 @@ impl MemoryLog {
         polled
     }
 
-    fn take_records(&mut self, batch: &mut Batch, events: usize) {
+    fn take_records(&mut self, events: usize) -> Batch {
+        let mut records = Vec::new();
         let cluster = self.world.cluster.borrow();
         for (partition, next) in &mut self.running {
             let log = &cluster.input[partition];
             let end = cluster.arrived[partition];
-            while batch.len() < events && (*next as usize) < end {
+            while records.len() < events && (*next as usize) < end {
                 let record = &log[*next as usize];
-                let input = Input {
+                records.push(Loose {
                     partition: *partition,
                     offset: *next,
                     timestamp: record.timestamp,
-                    key: &record.key,
-                    value: &record.value,
-                };
-                batch.push(&input, std::iter::empty());
+                    key: record.key.clone(),
+                    value: record.value.clone(),
+                    headers: Vec::new(),
+                });
                 *next += 1;
             }
         }
+        Batch::of(records)
     }
 }
 
@@ -176,7 +177,7 @@ impl Log for MemoryLog {
         let polled = self.rejoin();
         self.running.retain(|partition, _| !polled.revoked.contains(partition));
         let events = 1 + self.world.plan.borrow_mut().below(bounds.events);
-        self.take_records(batch, events);
+        *batch = self.take_records(events);
         Ok(polled)
     }
 

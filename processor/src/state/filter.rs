@@ -32,19 +32,22 @@ impl Filter {
         self.keys > self.blocks.len() * KEYS_PER_BLOCK
     }
 
-    /// Keys that were noted.
+    /// Keys that were noted, those that told it nothing new left out.
     pub fn keys(&self) -> usize {
         self.keys
     }
 
-    /// Notes a key: sixteen bytes that are a hash already. Keys noted twice count twice.
+    /// Notes a key: sixteen bytes that are a hash already. One that is noted again counts once: resources come again
+    /// and again, and must not fill it.
     pub fn note(&mut self, hash: u128) {
-        self.keys += 1;
         let at = self.block_of(hash);
         if let Some(block) = self.blocks.get_mut(at) {
+            let mut is_new = false;
             for (word, bit) in bits(hash) {
+                is_new |= block[word] & bit == 0;
                 block[word] |= bit;
             }
+            self.keys += usize::from(is_new);
         }
     }
 
@@ -119,8 +122,12 @@ mod tests {
         assert!((0..keys).all(|number| filter.may_know(hash(number))));
         let wrong = (keys..2 * keys).filter(|number| filter.may_know(hash(*number))).count();
         assert!(wrong < keys as usize / 50, "{wrong} of {keys}");
-        assert!(!filter.is_full());
+        let counted = filter.keys();
+        assert!(counted > keys as usize * 98 / 100 && counted <= keys as usize, "{counted} of {keys}");
         (0..keys).for_each(|number| filter.note(hash(number)));
+        assert_eq!(filter.keys(), counted, "none of them is new");
+        assert!(!filter.is_full());
+        (keys..2 * keys).for_each(|number| filter.note(hash(number)));
         assert!(filter.is_full());
     }
 

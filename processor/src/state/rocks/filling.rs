@@ -92,7 +92,7 @@ impl Drop for Filling {
 
 fn fill(db: &DB, is_unwanted: &AtomicBool) -> Result<Filter, rocksdb::Error> {
     let keys = db.property_int_value("rocksdb.estimate-num-keys")?.unwrap_or_default() as usize;
-    let mut filter = Filter::for_keys((keys + keys / 2).max(FEWEST_KEYS));
+    let mut filter = Filter::for_keys((2 * keys).max(FEWEST_KEYS));
     let mut options = ReadOptions::default();
     options.fill_cache(false);
     options.set_readahead_size(READAHEAD_BYTES);

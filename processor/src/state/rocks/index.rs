@@ -12,8 +12,8 @@ use super::filling::{Filling, Turn};
 use crate::state::filter::Filter;
 use crate::state::keys;
 
-/// Keys the filter of a new store is made for: 170 KiB.
-pub(super) const FEWEST_KEYS: usize = 128 * 1024;
+/// Keys the filter of a new store is made for: 340 KiB.
+pub(super) const FEWEST_KEYS: usize = 256 * 1024;
 /// A filter of fewer keys is filled in a quarter of a second, and not kept.
 pub(super) const WORTH_KEEPING: usize = 1_000_000;
 

@@ -7,7 +7,6 @@ use schemas::verified_event::{EventKind, HttpHeaders, StaleMode};
 use schemas::{ReasonCode, VerifiedEvent, identity, partition};
 use tempfile::TempDir;
 
-use crate::batch::Batch;
 use crate::emit::Emitter;
 use crate::log::{Heard, Loose};
 use crate::position::Position;
@@ -96,12 +95,8 @@ impl Scene {
         let now_ms = BASE_MS + at_ms;
         let (key, value) = record(id, body);
         self.commit(now_ms, |task, means| {
-            let mut batch = Batch::with_capacity(1024);
             let input = Input { partition: 0, offset, timestamp: now_ms, key: &key, value: &value };
-            batch.push(&input, std::iter::empty());
-            for (input, stored) in batch.iter() {
-                task.take(&input, stored, means).expect("taken");
-            }
+            task.take(&input, &Vec::new, means).expect("taken");
         });
     }
 
