@@ -12,17 +12,18 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
-use schemas::command::RecordHeaders;
-use self_cell::self_cell;
 use std::time::Instant;
 
-use crate::batch::{Batch, Each, Records};
+use crate::batch::Batch;
 use crate::log::{Bounds, Fault, Polled};
 use crate::reader::{self, Quiet};
-use crate::step::Input;
+use fetched::{Fetched, Messages};
+
+#[expect(clippy::mem_forget, reason = "in the code of a macro of others")]
+mod fetched;
 
 /// How long the callback may ask where a partition stands.
 const LOOKUP: Duration = Duration::from_secs(5);
@@ -264,8 +265,6 @@ fn passes(error: &KafkaError) -> bool {
     !is_fatal && !error.rdkafka_error_code().is_some_and(|code| matters.contains(&code))
 }
 
-type Messages<'a> = Vec<BorrowedMessage<'a>>;
-
 /// How long a collection waits.
 struct Pace {
     began: Instant,
@@ -314,44 +313,4 @@ fn gather<'a>(
         }
     }
     (records, None)
-}
-
-self_cell!(
-    /// Records in the client's buffers, and the client.
-    struct Fetched {
-        owner: Arc<BaseConsumer<GroupContext>>,
-        #[covariant]
-        dependent: Messages,
-    }
-);
-
-impl Records for Fetched {
-    fn places(&self) -> Box<dyn Iterator<Item = (i32, i64)> + '_> {
-        Box::new(self.borrow_dependent().iter().map(|message| (message.partition(), message.offset())))
-    }
-
-    fn retain(&mut self, keep: &mut dyn FnMut(i32, i64) -> bool) {
-        self.with_dependent_mut(|_, messages| messages.retain(|message| keep(message.partition(), message.offset())));
-    }
-
-    fn drain(&mut self, each: &mut Each<'_>) -> Result<(), Fault> {
-        self.with_dependent_mut(|_, messages| {
-            messages.drain(..).try_for_each(|message| each(&input_of(&message), &|| headers_of(&message)))
-        })
-    }
-}
-
-fn input_of<'a>(message: &'a BorrowedMessage<'_>) -> Input<'a> {
-    Input {
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis().unwrap_or_default(),
-        key: message.key().unwrap_or_default(),
-        value: message.payload().unwrap_or_default(),
-    }
-}
-
-fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> RecordHeaders<'a> {
-    let headers = message.headers();
-    headers.into_iter().flat_map(|headers| headers.iter()).map(|header| (header.key, header.value)).collect()
 }
