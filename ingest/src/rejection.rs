@@ -97,6 +97,7 @@ fn class(reason: ReasonCode) -> Class {
         | ReasonCode::CallFailed
         | ReasonCode::CallRefused
         | ReasonCode::RecordLost
+        | ReasonCode::Overtaken
         | ReasonCode::AttemptsExhausted
         | ReasonCode::ParkOverflow
         | ReasonCode::Poison => KAFKA,

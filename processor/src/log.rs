@@ -80,6 +80,8 @@ pub struct Ends {
 pub struct Found<'a> {
     /// Its offset.
     pub offset: i64,
+    /// Its key.
+    pub key: &'a [u8],
     /// Its value.
     pub value: &'a [u8],
     /// Its `weir-src`.

@@ -273,6 +273,7 @@ pub(crate) fn is_outage(error: &KafkaError) -> bool {
 fn found<'a>(message: &'a BorrowedMessage<'_>) -> Found<'a> {
     let mut found = Found {
         offset: message.offset(),
+        key: message.key().unwrap_or_default(),
         value: message.payload().unwrap_or_default(),
         src: None,
         seq: None,

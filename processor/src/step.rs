@@ -191,14 +191,23 @@ pub enum Undecided {
     NoRoom,
 }
 
-/// Decides about one record. `visible` is the place in which a torn transaction already left its effect.
+/// What torn transactions left visible that concerns an event.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Torn {
+    /// Where its own effect is.
+    pub visible: Option<Place>,
+    /// A later event of its resource is in `clean-events`, and it is not.
+    pub is_overtaken: bool,
+}
+
+/// Decides about one record.
 pub fn decide<'a>(
     input: &Input<'a>,
     turn: Turn<'_>,
     now: i64,
     view: &impl View,
     handlers: &Handlers,
-    visible: Option<Place>,
+    torn: Torn,
 ) -> Result<Decision<'a>, Undecided> {
     let event = match decode::decode(input) {
         Ok(event) => event,
@@ -211,7 +220,7 @@ pub fn decide<'a>(
     let known = known(&about, input.partition, view)?;
     let verdict = dedup::dedup(&event, &about, turn, known);
     let route = route::Route { about: &about, known, verdict, turn, input };
-    if let Some(place) = visible {
+    if let Some(place) = torn.visible {
         let order = order::order(&event, input, &about, view)?;
         return Ok(route.already_visible(event, order, place));
     }
@@ -236,6 +245,11 @@ pub fn decide<'a>(
             if !has_room && matches!(outcome.place(), Place::Parked | Place::Retrying) =>
         {
             route.without_room(event, handlers.retries.is_stopping)
+        }
+        Decision { event: Some(event), outcome, .. }
+            if torn.is_overtaken && matches!(outcome.place(), Place::Clean | Place::Retrying) =>
+        {
+            Ok(route.overtaken(event))
         }
         decision => Ok(decision),
     }

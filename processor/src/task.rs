@@ -16,20 +16,22 @@ use crate::log::Fault;
 use crate::position::Position;
 use crate::state::overlay::{Overlay, Reader};
 use crate::state::wait::WaitChange;
-use crate::state::{Changes, Cursor, DeadRef, Entry, Known, StateError, Store};
+use crate::state::{Changes, Cursor, DeadRef, Entry, Known, ResourceHash, StateError, Store};
 use crate::step::handle::Handlers;
 use crate::step::order::short_hash;
 use crate::step::route::Death;
-use crate::step::{self, Input, Turn, Undecided};
+use crate::step::{self, Input, Torn, Turn, Undecided};
 use crate::waiting::Waiting;
 use case::Case;
 use errands::Errands;
+use overtaken::Overtaken;
 
 mod case;
 mod commands;
 mod delta;
 mod errands;
 mod letters;
+mod overtaken;
 mod turns;
 
 /// A record's append time may be ahead of our clock by this much before its partition waits.
@@ -70,6 +72,8 @@ impl Default for Suspicion {
 pub struct Effects {
     /// Where each event's effect stands, by its offset and how often it had been redriven.
     pub places: BTreeMap<(i64, u64), Place>,
+    /// The resource of each event that is in `clean-events`, by its offset; redriven ones have left their order.
+    pub passed: BTreeMap<i64, ResourceHash>,
     /// Sequence numbers in use beyond the position's.
     pub seqs: BTreeSet<u64>,
 }
@@ -150,6 +154,7 @@ pub struct Task<S> {
     tallies: Tallies,
     overlay: Overlay,
     effects: Effects,
+    overtaken: Overtaken,
     /// Effects that the open transaction has made up for.
     used: Vec<(i64, u64)>,
     counts: Vec<Count>,
@@ -195,6 +200,7 @@ impl<S: Store> Task<S> {
         waiting.set_back(now_ms);
         // Whoever has been redriven may be on its way still: that is known when all commands have been read.
         effects.places.retain(|(src, generation), _| *src >= position.next || *generation > 0 || waiting.has(*src));
+        let overtaken = Overtaken::by(&effects, is_overtaking);
         Ok(Self {
             partition,
             committed: position.clone(),
@@ -204,6 +210,7 @@ impl<S: Store> Task<S> {
             tallies,
             overlay: Overlay::new(kept, now_ms),
             effects,
+            overtaken,
             used: Vec::new(),
             counts: Vec::new(),
             waiting,
@@ -296,7 +303,9 @@ impl<S: Store> Task<S> {
         handlers: &Handlers,
         visible: Option<Place>,
     ) -> Result<step::Decision<'i>, TakeError> {
-        step::decide(input, turn, now, &self.view(), handlers, visible).map_err(|error| match error {
+        let is_overtaken = turn.past().generation == 0 && self.overtaken.has(input);
+        let torn = Torn { visible, is_overtaken };
+        step::decide(input, turn, now, &self.view(), handlers, torn).map_err(|error| match error {
             Undecided::State(error) => TakeError::State(error),
             Undecided::UnknownSchema { .. } | Undecided::NoRoom => TakeError::Wait(error.to_string()),
         })

@@ -102,6 +102,8 @@ reasons! {
     ParkOverflow = "park_overflow",
     /// The record of an event that waited is not in its topic any more.
     RecordLost = "record_lost",
+    /// A torn transaction had ended it without emitting it, and had emitted a later event of its resource.
+    Overtaken = "overtaken",
     /// Processing this record killed the process again and again.
     Poison = "poison",
 }

@@ -120,6 +120,7 @@ impl MemoryLog {
 pub fn found(offset: i64, record: &Stamped) -> Found<'_> {
     Found {
         offset,
+        key: &record.key,
         value: &record.value,
         src: record.src,
         seq: record.seq,

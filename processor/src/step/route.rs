@@ -82,6 +82,14 @@ impl<'i> Route<'_, 'i> {
         Ok(self.route(event, Order::Pass { advance: None, is_future: false }, death))
     }
 
+    /// The decision about an event that would come out after a later one of its resource.
+    pub fn overtaken(self, event: VerifiedEvent<'i>) -> Decision<'i> {
+        let message =
+            "a later event of its resource was emitted by a transaction that tore and had given it up".to_owned();
+        let death = Handled::Dead { reason: ReasonCode::Overtaken, message, stage: "handle" };
+        self.route(event, Order::Pass { advance: None, is_future: false }, death)
+    }
+
     /// The decision about an event that is no copy.
     pub fn route(self, event: VerifiedEvent<'i>, order: Order, handled: Handled) -> Decision<'i> {
         let supersedes = self.redelivery();

@@ -8,6 +8,7 @@ use crate::changelog::{self, Record};
 use crate::emit::Out;
 use crate::log::{Ends, Fault, Found, Log};
 use crate::position::{Hints, Position};
+use crate::step::order::short_hash;
 use crate::task::Effects;
 
 use super::{SLICE_MS, UNDECIDED_MS};
@@ -34,6 +35,9 @@ pub(super) fn reconcile<L: Log>(
             }
             // Of those before, the ones that wait may be torn as well: the task knows which.
             effects.places.insert((offset, found.generation), place(out));
+            if out == Out::Clean && found.generation == 0 {
+                effects.passed.insert(offset, short_hash(found.key));
+            }
         })?;
         if effects.places.is_empty() && effects.seqs.is_empty() {
             hints_of(&mut position.hints, out).insert(output, end);
