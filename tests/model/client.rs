@@ -307,7 +307,7 @@ impl Log for MemoryLog {
             for (read, (offset, record)) in log.committed(from).enumerate() {
                 scanned.next = offset + 1;
                 scanned.is_end = false;
-                if each(crate::sabotage::found(offset, record)).is_break() || read + 1 == most {
+                if each(self.found(out, offset, record)).is_break() || read + 1 == most {
                     return Ok(scanned);
                 }
             }

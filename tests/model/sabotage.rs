@@ -82,6 +82,13 @@ impl MemoryLog {
         }
     }
 
+    /// A record as a scan sees it.
+    pub fn found<'a>(&self, out: Out, offset: i64, record: &'a Stamped) -> Found<'a> {
+        let is_keyless = self.world.control == Control::TearsWithoutKeys && out == Out::Clean;
+        let found = found(offset, record);
+        if is_keyless { Found { key: b"", ..found } } else { found }
+    }
+
     /// Ends a transaction under the epoch it began with. `false`: there is none, or it has been fenced.
     pub fn abort_instead_of_recycling(&mut self) -> Result<bool, Fault> {
         let is_broken = self.world.plan.borrow().epochs == Epochs::Never;
@@ -117,7 +124,7 @@ impl MemoryLog {
 }
 
 /// A record as restore and reconcile see it.
-pub fn found(offset: i64, record: &Stamped) -> Found<'_> {
+fn found(offset: i64, record: &Stamped) -> Found<'_> {
     Found {
         offset,
         key: &record.key,
