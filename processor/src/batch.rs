@@ -42,6 +42,11 @@ impl Batch {
         self.places().next().is_none()
     }
 
+    /// Whether a partition has records here.
+    pub fn has(&self, partition: i32) -> bool {
+        self.places().any(|(of, _)| of == partition)
+    }
+
     /// Forgets everything, and whom it came from.
     pub fn clear(&mut self) {
         self.0 = None;
@@ -144,6 +149,7 @@ mod tests {
         let mut seen = 0_u8;
         let mut batch = batch();
         assert_eq!((batch.len(), batch.partitions()), (5, vec![0, 1]));
+        assert!(batch.has(1) && !batch.has(2));
         let drained = batch.drain(&mut |input, headers| {
             assert_eq!((input.key, input.value), ([seen].as_slice(), [seen, seen].as_slice()));
             assert_eq!(headers(), [("a", Some([seen].as_slice())), ("b", None)]);

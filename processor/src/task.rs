@@ -200,7 +200,7 @@ impl<S: Store> Task<S> {
         waiting.set_back(now_ms);
         // Whoever has been redriven may be on its way still: that is known when all commands have been read.
         effects.places.retain(|(src, generation), _| *src >= position.next || *generation > 0 || waiting.has(*src));
-        let overtaken = Overtaken::by(&effects, is_overtaking);
+        let overtaken = Overtaken::by(&mut effects, is_overtaking);
         Ok(Self {
             partition,
             committed: position.clone(),

@@ -49,12 +49,8 @@ const fn row(control: Control, name: &'static str, breaks: &'static str) -> Row 
     Row { control, name, breaks, broker: None, from: 1 }
 }
 
-const fn rare(control: Control, name: &'static str, breaks: &'static str, from: u64) -> Row {
-    Row { control, name, breaks, broker: None, from }
-}
-
 const fn broker(control: Control, name: &'static str, breaks: &'static str, broker: &'static str) -> Row {
-    Row { control, name, breaks, broker: Some(broker), from: 1 }
+    Row { broker: Some(broker), ..row(control, name, breaks) }
 }
 
 const ROWS: [Row; 18] = [
@@ -109,12 +105,14 @@ const ROWS: [Row; 18] = [
         "tears to the LSO",
         "who looks for torn transactions does not wait for what is undecided",
     ),
-    rare(
-        Control::TearsWithoutKeys,
-        "tears without keys",
-        "who looks for torn transactions does not see which resources had come how far",
-        397_828,
-    ),
+    Row {
+        from: 397_828,
+        ..row(
+            Control::TearsWithoutKeys,
+            "tears without keys",
+            "who looks for torn transactions does not see which resources had come how far",
+        )
+    },
     row(Control::UnstableOffsets, "unstable offsets", "committed offsets are read without waiting for pending ones"),
     row(Control::CursorBeforeData, "cursor before data", "the cursor reaches the disk before the data it speaks of"),
     row(Control::TrustAnyDisk, "trust any disk", "a store is used whatever its lineage"),

@@ -77,16 +77,23 @@ impl<'i> Route<'_, 'i> {
         if is_stopping {
             return Err(Undecided::NoRoom);
         }
-        let message = "too many events wait already".to_owned();
-        let death = Handled::Dead { reason: ReasonCode::ParkOverflow, message, stage: "park" };
-        Ok(self.route(event, Order::Pass { advance: None, is_future: false }, death))
+        Ok(self.given_up(event, ReasonCode::ParkOverflow, "too many events wait already", "park"))
     }
 
     /// The decision about an event that would come out after a later one of its resource.
     pub fn overtaken(self, event: VerifiedEvent<'i>) -> Decision<'i> {
-        let message =
-            "a later event of its resource was emitted by a transaction that tore and had given it up".to_owned();
-        let death = Handled::Dead { reason: ReasonCode::Overtaken, message, stage: "handle" };
+        let message = "a later event of its resource was emitted by a transaction that tore and had given it up";
+        self.given_up(event, ReasonCode::Overtaken, message, "handle")
+    }
+
+    fn given_up(
+        self,
+        event: VerifiedEvent<'i>,
+        reason: ReasonCode,
+        message: &str,
+        stage: &'static str,
+    ) -> Decision<'i> {
+        let death = Handled::Dead { reason, message: message.to_owned(), stage };
         self.route(event, Order::Pass { advance: None, is_future: false }, death)
     }
 

@@ -15,12 +15,12 @@ use crate::step::order::short_hash;
 pub(super) struct Overtaken(HashMap<ResourceHash, i64>);
 
 impl Overtaken {
-    /// By what is visible. With `is_overtaking` events pass each other anyway.
-    pub(super) fn by(effects: &Effects, is_overtaking: bool) -> Self {
-        let is_torn = |offset: i64| effects.places.contains_key(&(offset, 0));
-        let torn = effects.passed.iter().filter(|(offset, _)| !is_overtaking && is_torn(**offset));
+    /// By what is visible, which then has told all. With `is_overtaking` events pass each other anyway.
+    pub(super) fn by(effects: &mut Effects, is_overtaking: bool) -> Self {
+        let passed = std::mem::take(&mut effects.passed).into_iter();
+        let torn = passed.filter(|(offset, _)| !is_overtaking && effects.places.contains_key(&(*offset, 0)));
         // In the order of offsets: the last one counts.
-        Self(torn.map(|(offset, resource)| (*resource, *offset)).collect())
+        Self(torn.map(|(offset, resource)| (resource, offset)).collect())
     }
 
     /// Whether a later event of its resource is visible.
@@ -44,10 +44,10 @@ mod tests {
         // The one of c was made up for before: it is not torn.
         let places = [4, 6, 7].map(|offset| ((offset, 0), Place::Clean));
         let effects = Effects { places: places.into(), passed: passed.into(), ..Effects::default() };
-        let overtaken = Overtaken::by(&effects, false);
+        let overtaken = Overtaken::by(&mut effects.clone(), false);
         assert!(overtaken.has(&input(3, b"a")) && overtaken.has(&input(5, b"a")) && overtaken.has(&input(6, b"b")));
         assert!(!overtaken.has(&input(6, b"a")) && !overtaken.has(&input(8, b"b")));
         assert!(!overtaken.has(&input(1, b"c")) && !overtaken.has(&input(1, b"d")));
-        assert!(!Overtaken::by(&effects, true).has(&input(3, b"a")), "order is not asked for");
+        assert!(!Overtaken::by(&mut effects.clone(), true).has(&input(3, b"a")), "order is not asked for");
     }
 }

@@ -11,9 +11,10 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
     /// one with records.
     pub(super) fn suspect(&self) -> Option<i32> {
         let marked = self.tasks.iter().find(|(_, task)| task.is_marked()).map(|(partition, _)| *partition);
-        let is_suspect =
-            |partition: &i32| self.tasks.get(partition).is_some_and(|task| task.is_suspect(self.shared.suspicion));
-        marked.or_else(|| self.batch.partitions().into_iter().find(is_suspect))
+        let is_suspect = |(partition, task): &(&i32, &Task<S::Store>)| {
+            task.is_suspect(self.shared.suspicion) && self.batch.has(**partition)
+        };
+        marked.or_else(|| self.tasks.iter().find(is_suspect).map(|(partition, _)| *partition))
     }
 
     /// Puts everything back but the first record of a suspect, and that too if nobody knows yet that it comes next.
