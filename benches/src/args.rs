@@ -82,10 +82,16 @@ pub struct Settings {
     /// Whether Kafka Streams takes part.
     #[arg(long, global = true, value_enum, default_value_t = Kstreams::Auto)]
     pub kstreams: Kstreams,
+    /// Stream threads of Kafka Streams.
+    #[arg(long, global = true, default_value_t = 2)]
+    pub kstreams_threads: usize,
     /// Rounds of Weir and the bound before those that count, for `processor`: a broker that has just started compiles
     /// its own code for minutes, on the processors that are measured.
     #[arg(long, global = true, default_value_t = 4)]
     pub warmups: usize,
+    /// `[processor] recycle` of Weir. With several, `processor` runs each as a contestant of its own.
+    #[arg(long, global = true, value_delimiter = ',', default_values_t = ["after_trouble".to_owned()])]
+    pub recycle: Vec<String>,
     /// In how many rounds that count the state is also deleted and restored.
     #[arg(long, global = true, default_value_t = 3)]
     pub restores: usize,
@@ -125,6 +131,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings with this `recycle` only.
+    pub fn with_recycle(&self, recycle: &str) -> Self {
+        Self { recycle: vec![recycle.to_owned()], ..self.clone() }
+    }
+
     /// The rate of the measurements that have one.
     pub fn rate(&self) -> u64 {
         self.rates.first().copied().unwrap_or(2_000)

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub struct Anchor {
     folder: PathBuf,
+    threads: usize,
 }
 
 /// Where it reads, writes and keeps its state.
@@ -46,7 +47,7 @@ impl Run<'_> {
 }
 
 /// Builds the anchor if it shall take part.
-pub fn build(wanted: Kstreams) -> Result<Option<Anchor>> {
+pub fn build(wanted: Kstreams, threads: usize) -> Result<Option<Anchor>> {
     let is_there = |program: &str| {
         let version = Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         version.is_ok_and(|status| status.success())
@@ -64,7 +65,7 @@ pub fn build(wanted: Kstreams) -> Result<Option<Anchor>> {
     mvn.args(["-B", "-q", "-Dstyle.color=never", "package", "dependency:copy-dependencies"]);
     mvn.arg("-DoutputDirectory=target/libs").current_dir(&folder).stdin(Stdio::null());
     ensure!(mvn.status().context("cannot run mvn")?.success(), "the anchor could not be built");
-    Ok(Some(Anchor { folder }))
+    Ok(Some(Anchor { folder, threads }))
 }
 
 impl Anchor {
@@ -74,14 +75,13 @@ impl Anchor {
         java.arg(HEAP).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
         java.arg("-cp").arg(format!("{0}/classes:{0}/libs/*", self.folder.join("target").display()));
         java.args(["anchor.Dedup", run.broker.brokers(), run.input, run.output, &expected.to_string()]);
-        java.arg(run.state).args(["1", &WINDOW_MS.to_string(), "100"]);
+        java.arg(run.state).args([&self.threads.to_string(), &WINDOW_MS.to_string(), "100"]);
         Process::start("kstreams", java, log)
     }
 
     /// Brings the state up and says how long that took since the process was started, s, and how many records
-    /// of the changelogs were read.
+    /// of the changelogs were read. While the group still has its old member, that includes waiting for its end.
     pub async fn restore(&self, run: &Run<'_>, log: &Path) -> Result<(f64, u64)> {
-        await_empty_group(run).await?;
         // A new file, so that the line is this run's.
         if log.exists() {
             std::fs::remove_file(log).context("cannot remove a log")?;
@@ -110,7 +110,7 @@ fn restored(log: &str) -> Option<u64> {
 }
 
 /// A member of Kafka Streams does not leave its group when it closes; the next one waits until it is given up.
-async fn await_empty_group(run: &Run<'_>) -> Result<()> {
+pub async fn await_empty_group(run: &Run<'_>) -> Result<()> {
     let consumer = run.broker.cluster.consumer("weir-bench-groups")?;
     let deadline = Instant::now() + PATIENCE;
     loop {

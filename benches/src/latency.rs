@@ -81,7 +81,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     }
     let mut worker = Series::new("weir's worker", &WORKER_TIME);
     let events = next_offsets(&broker, &topics.name(&Topic::Verified))?.values().sum::<i64>();
-    worker_time::add(&mut worker, processor.admin, events.unsigned_abs()).await?;
+    worker_time::add(&mut worker, "weir", processor.admin, events.unsigned_abs()).await?;
     ingest.process.stop(STOP_WITHIN).await?;
     processor.process.stop(STOP_WITHIN).await?;
     let settings = json!({

@@ -105,7 +105,7 @@ async fn one(
     shot?;
     let (restored, ended) = (restored?, Instant::now());
     watcher.finish(&times).await?;
-    worker_time::add(worker, processor.admin, times.acked()).await?;
+    worker_time::add(worker, "weir", processor.admin, times.acked()).await?;
     processor.process.stop(STOP_WITHIN).await?;
     ingest.process.stop(STOP_WITHIN).await?;
     let calm = restored + CATCH_UP;

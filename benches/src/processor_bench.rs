@@ -67,7 +67,7 @@ struct Kept<'a> {
 
 /// Runs every round and reports.
 pub async fn run(settings: &Settings) -> Result<()> {
-    let anchor = kstreams::build(settings.kstreams)?;
+    let anchor = kstreams::build(settings.kstreams, settings.kstreams_threads)?;
     let mut bench = Bench::prepare(settings).await?;
     let facts = machine::facts(bench.broker.brokers(), bench.broker.is_own());
     println!("{}", machine::shown(&facts));
@@ -75,7 +75,9 @@ pub async fn run(settings: &Settings) -> Result<()> {
         if round == settings.warmups {
             bench.forget();
         }
-        bench.weir(round).await.context("weir")?;
+        for recycle in &settings.recycle {
+            bench.weir(round, recycle).await.with_context(|| format!("weir, recycle = {recycle}"))?;
+        }
         bench.stateless(round).await.context("the stateless bound")?;
         if let Some(anchor) = anchor.as_ref().filter(|_| round >= settings.warmups) {
             bench.kstreams(round, anchor).await.context("Kafka Streams")?;
@@ -117,13 +119,15 @@ impl<'a> Bench<'a> {
         self.topics.name(&Topic::Verified)
     }
 
-    async fn weir(&mut self, round: usize) -> Result<()> {
+    async fn weir(&mut self, round: usize, recycle: &str) -> Result<()> {
         topics::renew_outputs(&self.broker, &self.topics).await?;
-        let weir = Weir::new(&self.broker, self.settings, &format!("r{round}"))?;
+        let is_first = self.settings.recycle.first().is_some_and(|first| first == recycle);
+        let name = if is_first { WEIR.to_owned() } else { format!("{WEIR}, {recycle}") };
+        let weir = Weir::new(&self.broker, &self.settings.with_recycle(recycle), &format!("r{round}-{recycle}"))?;
         let offsets = Offsets::new(&self.broker, &weir.group(), &self.input(), self.settings.partitions)?;
         let mut service = weir.processor("bench")?;
         let mut profile = None;
-        if self.settings.profile && round == self.settings.warmups {
+        if self.settings.profile && is_first && round == self.settings.warmups {
             // The threads that are of interest exist by then.
             service.runs(self.settings.partitions).await?;
             profile = Some(perf(service.process.id())?);
@@ -135,14 +139,14 @@ impl<'a> Bench<'a> {
         }
         let books = Books { clean: self.uniques, duplicate: self.shape.events - self.uniques };
         check_books(&service, books).await?;
-        worker_time::add(&mut self.worker, service.admin, self.shape.events).await?;
+        worker_time::add(&mut self.worker, &name, service.admin, self.shape.events).await?;
         service.process.stop(STOP_WITHIN).await?;
         self.check(&self.topics.name(&Topic::Clean), "ce_id", Wanted::Once)?;
         let changelog = self.topics.name(&Topic::Changelog);
         let state = weir.state("bench");
         let kept = Kept { folder: &state, is_changelog: &|topic| topic == changelog };
-        self.add(WEIR, &followed, Some(&kept))?;
-        if self.restores(round) {
+        self.add(&name, &followed, Some(&kept))?;
+        if is_first && self.restores(round) {
             restore::weir(&weir, self.settings.partitions, books, &mut self.restore).await?;
         }
         Ok(())
@@ -218,12 +222,13 @@ impl<'a> Bench<'a> {
     }
 
     fn settings_json(&self) -> serde_json::Value {
-        let Settings { runs, warmups, seed, partitions, restores, client, .. } = self.settings;
+        let Settings { runs, warmups, seed, partitions, restores, client, kstreams_threads, recycle, .. } =
+            self.settings;
         json!({
             "runs": runs, "warmups": warmups, "seed": seed, "partitions": partitions, "restores": restores, "client": client,
             "events": self.shape.events, "different_events": self.uniques, "duplicates_percent": self.shape.duplicates,
             "resources": self.shape.resources, "snapshots_percent": self.shape.snapshots,
-            "body_bytes": self.shape.body_bytes, "workers": 1, "commit_interval_ms": 100, "window_days": 4,
+            "body_bytes": self.shape.body_bytes, "workers": 1, "kstreams_threads": kstreams_threads, "recycle": recycle, "commit_interval_ms": 100, "window_days": 4,
             "compression": "lz4 on every topic",
         })
     }

@@ -1,27 +1,33 @@
 //! How long a process needs until it works: with its state as it left it, and with the state deleted.
 //!
-//! Both are taken from the start of the process, and both end when every partition runs. Their difference is what
-//! the restore itself costs.
+//! All are taken from the start of the process, and end when every partition runs. The difference of the first two is
+//! what the restore itself costs. The third starts at once after the process before it ended, as an operator would
+//! who has lost a disk: Kafka Streams then waits until the group has given its old member up.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::kstreams::{Anchor, Run};
+use crate::kstreams::{Anchor, Run, await_empty_group};
 use crate::series::{Figure, Series, figure};
 use crate::weir::{Books, STOP_WITHIN, Weir, check_books, delete_state};
 
 /// What is measured.
-pub const RESTORE: [Figure; 3] = [
+pub const RESTORE: [Figure; 4] = [
     figure("start_with_state_s", "start with state s", 2),
     figure("start_without_state_s", "start without state s", 2),
+    figure("back_without_state_s", "stop to back without state s", 2),
     figure("restore_ids_per_s", "ids/s restored", 0),
 ];
+
+/// Whether the state is deleted before each start; the last one follows at once.
+const STARTS: [bool; 3] = [false, true, true];
+const AT_ONCE: usize = 2;
 
 /// Restarts Weir with and without its state, after it was stopped. The books must be what they were.
 pub async fn weir(weir: &Weir, partitions: i32, books: Books, series: &mut Series) -> Result<()> {
     let mut seconds = Vec::new();
-    for is_deleted in [false, true] {
+    for is_deleted in STARTS {
         if is_deleted {
             delete_state(&weir.state("bench"))?;
         }
@@ -37,9 +43,12 @@ pub async fn weir(weir: &Weir, partitions: i32, books: Books, series: &mut Serie
 /// The same with Kafka Streams.
 pub async fn kstreams(anchor: &Anchor, run: &Run<'_>, log: &Path, ids: u64, series: &mut Series) -> Result<()> {
     let mut seconds = Vec::new();
-    for is_deleted in [false, true] {
+    for (start, is_deleted) in STARTS.into_iter().enumerate() {
         if is_deleted {
             delete_state(run.state)?;
+        }
+        if start < AT_ONCE {
+            await_empty_group(run).await?;
         }
         let (took, restored) = anchor.restore(run, log).await?;
         seconds.push(took);
@@ -51,9 +60,10 @@ pub async fn kstreams(anchor: &Anchor, run: &Run<'_>, log: &Path, ids: u64, seri
 }
 
 fn add(series: &mut Series, contestant: &str, seconds: &[f64], ids: u64) {
-    let [with, without] = seconds else { return };
+    let [with, without, at_once] = seconds else { return };
     series.add(contestant, "start_with_state_s", *with);
     series.add(contestant, "start_without_state_s", *without);
+    series.add(contestant, "back_without_state_s", *at_once);
     // With few ids the difference is noise.
     if without - with > 0.2 {
         series.add(contestant, "restore_ids_per_s", ids as f64 / (without - with));

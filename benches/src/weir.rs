@@ -201,11 +201,13 @@ fn toml(broker: &BenchBroker, settings: &Settings, group: &str, door: SocketAddr
          [kafka]\nbrokers = {:?}\n\n[kafka.client]\n{client}\n\
          [topics]\nprefix = {:?}\npartitions = {}\n\n\
          [ingest]\nlisten = \"{door}\"\n\n\
-         [processor]\ngroup = {group:?}\nworkers = 1\ncommit_interval = \"100ms\"\n\n\
+         [processor]\ngroup = {group:?}\nworkers = 1\ncommit_interval = \"100ms\"\n\
+         recycle = {:?}\n\n\
          [[source]]\nname = \"github\"\nprovider = \"github\"\nsecrets = [{{ value = {:?} }}]\ndedup_window = \"4d\"\n",
         broker.brokers(),
         broker.prefix,
         settings.partitions,
+        settings.recycle.first().context("--recycle has no value")?,
         bodies::SECRET,
     ))
 }

@@ -10,8 +10,9 @@ use weir_tests::wire::{Client, Request};
 use crate::series::{Figure, Series, figure};
 
 /// Shares of the time from the first transaction to the last, and what a transaction holds.
-pub const WORKER_TIME: [Figure; 9] = [
+pub const WORKER_TIME: [Figure; 10] = [
     figure("collect_percent", "collect %", 1),
+    figure("begin_percent", "begin %", 1),
     figure("produce_percent", "decide, produce, settle %", 1),
     figure("send_offsets_percent", "send offsets %", 1),
     figure("commit_percent", "commit %", 1),
@@ -22,7 +23,8 @@ pub const WORKER_TIME: [Figure; 9] = [
     figure("events_per_transaction", "events each", 0),
 ];
 
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 7] = [
+    ("begin", "begin_percent"),
     ("collect", "collect_percent"),
     ("produce", "produce_percent"),
     ("send_offsets", "send_offsets_percent"),
@@ -31,19 +33,19 @@ const PARTS: [(&str, &str); 6] = [
     ("recycle", "recycle_percent"),
 ];
 
-/// Adds what the processor says of itself after `events` events.
-pub async fn add(series: &mut Series, admin: SocketAddr, events: u64) -> Result<()> {
+/// Adds what the processor of that name says of itself after `events` events.
+pub async fn add(series: &mut Series, name: &str, admin: SocketAddr, events: u64) -> Result<()> {
     let answer = Client::new(admin).send(&Request::get("/metrics")).await?;
     ensure!(answer.status == 200, "/metrics answered {}", answer.status);
     let page = answer.text();
     let sum: f64 = PARTS.iter().filter_map(|(action, _)| value(&page, "sum", action)).sum();
     for (action, figure) in PARTS {
-        series.add("weir", figure, value(&page, "sum", action).unwrap_or_default() * 100.0 / sum.max(1e-9));
+        series.add(name, figure, value(&page, "sum", action).unwrap_or_default() * 100.0 / sum.max(1e-9));
     }
     let transactions = value(&page, "count", "apply").context("the processor applied no transaction")?;
-    series.add("weir", "transactions", transactions);
-    series.add("weir", "recycles", value(&page, "count", "recycle").unwrap_or_default());
-    series.add("weir", "events_per_transaction", events as f64 / transactions.max(1.0));
+    series.add(name, "transactions", transactions);
+    series.add(name, "recycles", value(&page, "count", "recycle").unwrap_or_default());
+    series.add(name, "events_per_transaction", events as f64 / transactions.max(1.0));
     Ok(())
 }
 

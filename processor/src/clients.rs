@@ -45,6 +45,7 @@ pub fn clients(config: &Config, worker: u16) -> Clients {
             first: topics.retry_delays.first().cloned().unwrap_or_default(),
         },
         transaction_timeout,
+        recycle: config.processor.recycle,
         input: topics.name(&Topic::Verified),
         outputs: OutTopics {
             clean: topics.name(&Topic::Clean),

@@ -3,14 +3,17 @@
 //! librdkafka 2.12 speaks the first version of Kafka's transactions, in which a delayed request of one transaction
 //! can hit the next. So a producer that had any trouble is never used again: it is dropped, and a new one with the
 //! same `transactional.id` takes a new epoch, which fences everything the old one left on the wire and decides what
-//! it left open. There is no abort: recycling is the abort.
+//! it left open. There is no abort: recycling is the abort. `[processor] recycle = "every_commit"` does the same after
+//! commits without trouble.
+
+mod connected;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
@@ -18,11 +21,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::util::Timeout;
 
+use runtime::config::Recycle;
+
+use self::connected::{Connected, Maker, Next};
 use crate::emit::{Out, Record};
 use crate::group;
 use crate::log::{Acks, Fault};
 
-const WARM_UP: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(1);
 /// Between two looks for delivery reports, and how many are served at a look.
 const NAP: Duration = Duration::from_micros(500);
@@ -146,11 +151,15 @@ impl ProducerContext for TransactionContext {
 
 /// The transactional producer of one worker.
 pub(crate) struct Transactions {
-    config: ClientConfig,
+    maker: Maker,
     topics: OutTopics,
     timeout: Duration,
-    signals: Arc<Signals>,
-    producer: Option<BaseProducer<TransactionContext>>,
+    when: Recycle,
+    current: Option<Connected>,
+    /// Whether it began a transaction.
+    is_used: bool,
+    /// Connected already, where each transaction has one of its own.
+    next: Next,
     membership: Option<ConsumerGroupMetadata>,
     /// When the open transaction began: the time of its records.
     began_ms: i64,
@@ -160,13 +169,16 @@ pub(crate) struct Transactions {
 
 impl Transactions {
     /// Prepares, without connecting. `timeout` is the transaction timeout in `config`.
-    pub(crate) fn new(config: ClientConfig, topics: OutTopics, timeout: Duration) -> Self {
+    pub(crate) fn new(config: ClientConfig, topics: OutTopics, timeout: Duration, when: Recycle) -> Self {
+        let maker = Maker::new(config, [topics.clean.clone(), topics.changelog.clone()], timeout * 2);
         Self {
-            config,
+            maker,
             topics,
             timeout,
-            signals: Arc::default(),
-            producer: None,
+            when,
+            current: None,
+            is_used: false,
+            next: Next::default(),
             membership: None,
             began_ms: 0,
             added: 0,
@@ -179,28 +191,23 @@ impl Transactions {
     }
 
     /// A fresh producer under a new epoch. What the old one left open is aborted, or committed if that was decided.
-    #[expect(clippy::disallowed_methods, reason = "the one door to transactions")]
     pub(crate) fn recycle(&mut self) -> Result<(), Fault> {
         let doing = "make a fresh producer";
-        self.producer = None;
-        self.membership = None;
-        self.signals = Arc::default();
-        let context = TransactionContext(Arc::clone(&self.signals));
-        let mut config = self.config.clone();
-        config.set("debug", "broker").set_log_level(RDKafkaLogLevel::Debug);
-        let producer =
-            BaseProducer::from_config_and_context(&config, context).map_err(|error| unsure(doing, &error))?;
-        // The first answer retires the bootstrap connection, the second one needs the real one to be up. With it
-        // the next call takes 5 ms; without, half a second.
-        for _ in 0..2 {
-            let topic = Some(self.topics.clean.as_str());
-            producer.client().fetch_metadata(topic, WARM_UP).map_err(|error| unsure(doing, &error))?;
-        }
-        producer.init_transactions(self.timeout * 2).map_err(|error| unsure(doing, &error))?;
-        // Connections come and go while a client starts, which harms no transaction.
-        producer.poll(POLL);
-        self.signals.is_tainted.store(false, Ordering::Release);
-        self.producer = Some(producer);
+        (self.current, self.is_used, self.membership) = (None, false, None);
+        let fresh = self.maker.connect().map_err(|error| unsure(doing, &error))?;
+        self.current = Some(self.maker.admit(fresh).map_err(|error| unsure(doing, &error))?);
+        Ok(())
+    }
+
+    /// The same after a commit, with a producer that was connected meanwhile. Later is better: until all markers of the
+    /// transaction before are written the broker refuses, and the client asks again after half a second.
+    fn succeed(&mut self) -> Result<(), Fault> {
+        let next = self.next.take().map_or_else(|| self.maker.connect(), Ok);
+        let fresh = next.and_then(|next| self.maker.admit(next));
+        let fresh = fresh.map_err(|error| unsure("make a fresh producer", &error))?;
+        let before = self.current.replace(fresh);
+        self.is_used = false;
+        self.next.prepare(&self.maker, before);
         Ok(())
     }
 
@@ -214,15 +221,18 @@ impl Transactions {
         if group::membership(consumer).as_ref() != Some(&before) {
             return Err(detail("the membership changed meanwhile"));
         }
+        if self.is_used && self.when == Recycle::EveryCommit {
+            self.succeed()?;
+        }
         // Trouble since the last commit was looked at.
-        self.producer()?.poll(POLL);
-        if self.signals.is_tainted.load(Ordering::Acquire) {
+        if self.current()?.is_tainted() {
             self.recycle()?;
         }
         self.membership = Some(membership);
-        *self.signals.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
+        *self.current()?.signals.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
         self.began_ms = runtime::clock::now_ms();
         self.added = 0;
+        self.is_used = true;
         self.producer()?.begin_transaction().map_err(|error| unsure(doing, &error))
     }
 
@@ -261,14 +271,14 @@ impl Transactions {
     /// Waits for every delivery report. The client's own flush waits in steps of 100 ms, and a poll of a millisecond
     /// or less never sleeps but spins, on a processor that the client's threads and the brokers could use.
     pub(crate) fn settle(&self) -> Result<Acks, Fault> {
-        let producer = self.producer()?;
+        let Connected { producer, signals } = self.current()?;
         while producer.in_flight_count() > 0 {
             for _ in 0..REPORTS {
                 producer.poll(Duration::ZERO);
             }
             std::thread::park_timeout(NAP);
         }
-        let mut delivered = self.signals.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut delivered = signals.delivered.lock().unwrap_or_else(PoisonError::into_inner);
         match delivered.failure.take() {
             Some(detail) => Err(Fault::Unsure { doing: "deliver a record", detail }),
             None => Ok(delivered.take_acks()),
@@ -299,19 +309,27 @@ impl Transactions {
     #[expect(clippy::disallowed_methods, reason = "the one door to transactions")]
     pub(crate) fn commit(&mut self) -> Result<bool, Fault> {
         // Any other timeout than never can leave the client out of step with the broker.
-        let producer = self.producer()?;
-        producer.commit_transaction(Timeout::Never).map_err(|error| unsure("commit a transaction", &error))?;
-        // Serves the client's log lines that arrived meanwhile.
-        producer.poll(POLL);
+        let current = self.current()?;
+        current.producer.commit_transaction(Timeout::Never).map_err(|error| unsure("commit a transaction", &error))?;
+        let is_reusable = !current.is_tainted();
         self.membership = None;
-        Ok(!self.signals.is_tainted.load(Ordering::Acquire))
+        Ok(is_reusable)
     }
 
     fn producer(&self) -> Result<&BaseProducer<TransactionContext>, Fault> {
-        self.producer
+        self.current().map(|current| &current.producer)
+    }
+
+    fn current(&self) -> Result<&Connected, Fault> {
+        self.current
             .as_ref()
             .ok_or_else(|| Fault::Unsure { doing: "use the producer", detail: "there is none".to_owned() })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one door to transactions")]
+fn take_epoch(producer: &BaseProducer<TransactionContext>, patience: Duration) -> Result<(), KafkaError> {
+    producer.init_transactions(patience)
 }
 
 /// Also a fenced member or producer is only unsure: a transaction that timed out, or a session that ended, looks the

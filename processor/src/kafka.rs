@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
+use runtime::config::Recycle;
 
 use crate::batch::Batch;
 use crate::commit::{OutTopics, Transactions};
@@ -35,6 +36,8 @@ pub struct Clients {
     pub sources: Sources,
     /// Transaction timeout.
     pub transaction_timeout: Duration,
+    /// When the producer is recycled.
+    pub recycle: Recycle,
     /// Full name of `verified-events`.
     pub input: String,
     /// Full names of what is written.
@@ -68,7 +71,12 @@ impl KafkaLog {
             ear: Ear::new(clients.commands, first),
             group: Group::join(clients.group, clients.raw, clients.input.clone())?,
             reader,
-            transactions: Transactions::new(clients.producer, clients.outputs, clients.transaction_timeout),
+            transactions: Transactions::new(
+                clients.producer,
+                clients.outputs,
+                clients.transaction_timeout,
+                clients.recycle,
+            ),
             input: clients.input,
             clean_partitions,
             input_partitions,

@@ -34,8 +34,8 @@ pub use owned::OWNED;
 pub use problem::{Problem, Problems};
 pub use reference::{reference, schema};
 pub use resolved::{
-    Config, Dedup, Fetch, Handler, Ingest, Jitter, Kafka, Overflow, Place, Processor, Retry, RetryOrder, Schedule,
-    Scheme, Source,
+    Config, Dedup, Fetch, Handler, Ingest, Jitter, Kafka, Overflow, Place, Processor, Recycle, Retry, RetryOrder,
+    Schedule, Scheme, Source,
 };
 pub use show::show;
 

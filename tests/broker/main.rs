@@ -4,6 +4,7 @@
 //! Seeds are printed; `SEED=` takes one back.
 
 mod due;
+mod epochs;
 mod letters;
 mod rig;
 mod rivals;

@@ -32,7 +32,8 @@ use crate::PATIENCE;
 
 pub const PARTITIONS: i32 = 4;
 /// Small batches and short pauses, so that little input meets every call many times.
-const SETTINGS: &str = "[retry]\ndelays = [\"20ms\", \"100ms\"]\nattempts = 50\n\
+/// Retries and transactions that are over soon. Ends in `[processor]`.
+pub const SETTINGS: &str = "[retry]\ndelays = [\"20ms\", \"100ms\"]\nattempts = 50\n\
     [processor]\nsession_timeout = \"6s\"\ncommit_interval = \"20ms\"\nbatch_events = 25\n";
 const VARIETY: Variety = Variety { partitions: PARTITIONS, resources: 12, ids: 25, window_ms: history::WINDOW_MS };
 
@@ -74,6 +75,11 @@ impl Rig {
     /// The same on another broker, which workers reach by an address of their own.
     pub async fn behind(name: &str, broker: &str, told: &str) -> Self {
         Self::on((broker, told), name, false, SETTINGS).await
+    }
+
+    /// The same, with these settings besides those that every rig has.
+    pub async fn behind_with_settings(name: &str, broker: &str, told: &str, settings: &str) -> Self {
+        Self::on((broker, told), name, false, settings).await
     }
 
     /// The same, with a handler in which every other event fails once or twice.

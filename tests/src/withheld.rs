@@ -1,5 +1,6 @@
 //! A proxy in front of one broker that keeps a commit back: its connection breaks, its retry passes, and the request
-//! itself arrives in the middle of a later transaction of the same producer.
+//! itself arrives in the middle of a later transaction of the same producer. It also says which commits had an epoch
+//! of their own.
 //!
 //! No byte is changed, and nothing but the beginning of a request is understood, as in `torture/proxy.rs`.
 
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::torture::proxy::frame;
 
 /// API keys of Kafka's protocol.
+const INIT_PRODUCER_ID: i16 = 22;
 const ADD_OFFSETS: i16 = 25;
 const END_TXN: i16 = 26;
 
@@ -82,10 +84,28 @@ impl Withheld {
     }
 }
 
+/// What the proxy looks for.
+#[derive(Debug, Default)]
+struct Watch {
+    withheld: Mutex<Vec<Arc<Withheld>>>,
+    /// Every InitProducerId and EndTxn, whole.
+    epochs: Mutex<Vec<(i16, Vec<u8>)>>,
+}
+
+impl Watch {
+    fn withheld(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Withheld>>> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn epochs(&self) -> std::sync::MutexGuard<'_, Vec<(i16, Vec<u8>)>> {
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The proxy. It listens until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    watched: Arc<Mutex<Vec<Arc<Withheld>>>>,
+    watch: Arc<Watch>,
     listening: JoinHandle<()>,
 }
 
@@ -94,8 +114,8 @@ impl Proxy {
     pub async fn start(outer: u16, inner: u16) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, outer)).await;
         let listener = listener.with_context(|| format!("cannot listen on port {outer}"))?;
-        let watched: Arc<Mutex<Vec<Arc<Withheld>>>> = Arc::default();
-        let all = Arc::clone(&watched);
+        let watch: Arc<Watch> = Arc::default();
+        let all = Arc::clone(&watch);
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 // A connection that breaks is what this is for.
@@ -103,15 +123,32 @@ impl Proxy {
                 tokio::spawn(async move { drop(carried.await) });
             }
         });
-        Ok(Self { watched, listening })
+        Ok(Self { watch, listening })
     }
 
     /// Keeps back the nth EndTxn of a `transactional.id`, from now on.
     pub fn withhold(&self, whose: &str, nth: u32) -> Arc<Withheld> {
         let withheld = Withheld { whose: whose.to_owned(), stage: Mutex::new(Stage::Coming(nth)) };
         let withheld = Arc::new(withheld);
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&withheld));
+        self.watch.withheld().push(Arc::clone(&withheld));
         withheld
+    }
+
+    /// How many EndTxn of a `transactional.id` came so far, and how many of them were the first since an
+    /// InitProducerId.
+    pub fn commits(&self, whose: &str) -> (usize, usize) {
+        let (mut all, mut own, mut is_fresh) = (0, 0, false);
+        for (api, request) in self.watch.epochs().iter() {
+            if !request.windows(whose.len()).any(|window| window == whose.as_bytes()) {
+                continue;
+            }
+            if *api == END_TXN {
+                all += 1;
+                own += usize::from(is_fresh);
+            }
+            is_fresh = *api == INIT_PRODUCER_ID;
+        }
+        (all, own)
     }
 }
 
@@ -122,29 +159,27 @@ impl Drop for Proxy {
 }
 
 /// Carries one connection until it breaks. Both ends close with it.
-async fn carry(client: TcpStream, behind: SocketAddr, watched: Arc<Mutex<Vec<Arc<Withheld>>>>) -> Result<()> {
+async fn carry(client: TcpStream, behind: SocketAddr, watch: Arc<Watch>) -> Result<()> {
     let broker = TcpStream::connect(behind).await.context("the broker does not listen")?;
     client.set_nodelay(true).and(broker.set_nodelay(true)).context("cannot switch off Nagle's algorithm")?;
     let (from_client, to_client) = client.into_split();
     let (from_broker, to_broker) = broker.into_split();
     tokio::select! {
-        ended = requests(from_client, to_broker, behind, &watched) => ended,
+        ended = requests(from_client, to_broker, behind, &watch) => ended,
         ended = answers(from_broker, to_client) => ended,
     }
 }
 
-async fn requests(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    behind: SocketAddr,
-    watched: &Mutex<Vec<Arc<Withheld>>>,
-) -> Result<()> {
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, behind: SocketAddr, watch: &Watch) -> Result<()> {
     loop {
         let request = frame(&mut from).await?;
         let api = request.get(4..6).context("a request without an API key")?;
         let api = i16::from_be_bytes([api[0], api[1]]);
+        if matches!(api, INIT_PRODUCER_ID | END_TXN) {
+            watch.epochs().push((api, request.clone()));
+        }
         if matches!(api, ADD_OFFSETS | END_TXN) {
-            let all = watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let all = watch.withheld().clone();
             for withheld in all.iter().filter(|withheld| is_of(&request, &withheld.whose)) {
                 ensure!(api != END_TXN || !withheld.keeps(&request), "cut, and the request is kept back");
                 if api == ADD_OFFSETS {

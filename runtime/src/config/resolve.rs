@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::report::Report;
-use super::resolved::{Config, Ingest, Kafka, Processor, Retry, Source, Topics};
+use super::resolved::{Config, Ingest, Kafka, Processor, Recycle, Retry, Source, Topics};
 use super::units::format_length;
 use super::{OWNED, retry, sensitive, source, written};
 
@@ -82,6 +82,7 @@ fn processor(written: written::Processor, prefix: &str, outside: &Outside<'_>, r
         batch_events: written.batch_events,
         batch_bytes: usize::try_from(written.batch_bytes.0).unwrap_or(usize::MAX),
         leave: written.leave,
+        recycle: if written.recycle == "every_commit" { Recycle::EveryCommit } else { Recycle::AfterTrouble },
     };
     let transaction = processor.transaction_timeout();
     if processor.commit_interval > transaction / 3 && !report.is_spoiled("processor.session_timeout") {

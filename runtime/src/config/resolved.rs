@@ -81,6 +81,17 @@ pub struct Processor {
     pub batch_bytes: usize,
     /// Leave the group on SIGTERM.
     pub leave: bool,
+    /// When a worker's producer takes a new epoch.
+    pub recycle: Recycle,
+}
+
+/// When a worker's producer takes a new epoch, which fences whatever its requests left on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recycle {
+    /// After a transaction with trouble.
+    AfterTrouble,
+    /// After every transaction.
+    EveryCommit,
 }
 
 /// Retry policy.

@@ -12,8 +12,8 @@ use toml_edit::{Array, InlineTable, Value};
 
 use super::keys::{Default, Key, ROOT, sources};
 use super::resolved::{
-    Config, Dedup, Handler, Ingest, Jitter, Kafka, Overflow, Place, Processor, Retry, RetryOrder, Schedule, Scheme,
-    Source, Topics,
+    Config, Dedup, Handler, Ingest, Jitter, Kafka, Overflow, Place, Processor, Recycle, Retry, RetryOrder, Schedule,
+    Scheme, Source, Topics,
 };
 use super::sensitive;
 use super::units::{format_length, format_size};
@@ -118,6 +118,14 @@ fn processor(processor: &Processor, prefix: &str) -> Values {
         ("batch_events", number(processor.batch_events)),
         ("batch_bytes", format_size(processor.batch_bytes as u64).into()),
         ("leave", processor.leave.into()),
+        (
+            "recycle",
+            match processor.recycle {
+                Recycle::AfterTrouble => "after_trouble",
+                Recycle::EveryCommit => "every_commit",
+            }
+            .into(),
+        ),
     ])
 }
 

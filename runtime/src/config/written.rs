@@ -64,6 +64,7 @@ pub(super) struct Processor {
     pub(super) batch_events: usize,
     pub(super) batch_bytes: Size,
     pub(super) leave: bool,
+    pub(super) recycle: String,
 }
 
 #[derive(Deserialize)]

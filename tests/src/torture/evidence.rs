@@ -44,6 +44,9 @@ pub struct Run {
     /// Calls that a handler made of another service, and that reached it.
     #[serde(default)]
     pub calls: u64,
+    /// `[processor] recycle`; empty in lines from before it existed, when it was `after_trouble`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub recycle: String,
     /// Where the full disk was: `tmpfs`, or `not run`.
     pub disk: String,
     /// How often each kind of fault was done.

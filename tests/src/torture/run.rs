@@ -132,6 +132,11 @@ pub async fn torture(options: Options) -> Result<Outcome> {
     Ok(Outcome { run, folder })
 }
 
+/// When processors take a new epoch: two ways, by turns.
+fn recycle(seed: u64) -> &'static str {
+    if seed.is_multiple_of(2) { "every_commit" } else { "after_trouble" }
+}
+
 async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site> {
     let Options { seed, time, rate, .. } = options;
     let folder_of_brokers = brokers.to_owned();
@@ -149,6 +154,7 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
         wait: "60s",
         environment: vec![
             ("WEIR__TOPICS__REPLICATION".to_owned(), "3".to_owned()),
+            ("WEIR__PROCESSOR__RECYCLE".to_owned(), recycle(seed).to_owned()),
             (flaky::SERVICE.to_owned(), service.url()),
         ],
         processor: "weir-flaky",
@@ -279,6 +285,7 @@ impl Site {
             retries: 0,
             commands: 0,
             calls: self.scene.service.lock().await.asked().values().map(|calls| u64::from(*calls)).sum(),
+            recycle: recycle(self.options.seed).to_owned(),
             disk: if self.scene.disk.is_some() { "tmpfs" } else { "not run" }.to_owned(),
             faults: journal.faults(),
             recoveries,

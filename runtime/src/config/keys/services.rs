@@ -140,6 +140,15 @@ pub(super) const PROCESSOR: &[Key] = &[
         Default::Is("false"),
         "Leave the group on SIGTERM, so that partitions move at once. False: a restart within `session_timeout` keeps them.",
     ),
+    key(
+        "recycle",
+        Kind::Text(Form::OneOf(&["after_trouble", "every_commit"])),
+        Default::Is("\"after_trouble\""),
+        "When a worker replaces its producer, which fences every request that is still on the wire: after a transaction \
+         in which a connection broke or a request was sent again, or after each one. The second also covers trouble \
+         that the client did not report; it costs each broker three connections per transaction and worker. See \
+         [controls.md](controls.md).",
+    ),
 ];
 
 pub(super) const RETRY: &[Key] = &[
