@@ -146,7 +146,7 @@ pub(super) const PROCESSOR: &[Key] = &[
         Default::Is("\"after_trouble\""),
         "When a worker replaces its producer, which fences every request that is still on the wire: after a transaction \
          in which a connection broke or a request was sent again, or after each one. The second also covers trouble \
-         that the client did not report; it costs each broker three connections per transaction and worker. See \
+         that the client did not report; it costs each broker up to three connections per transaction and worker. See \
          [controls.md](controls.md).",
     ),
 ];
