@@ -22,15 +22,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 pub use crate::config::OWNED;
 
-/// First pause before a broken connection is made again, ms. Half of it passes between the two connections that a
-/// client makes at its start (librdkafka's `sparse_connect_intvl`), so its own 100 would be felt in every start,
-/// every takeover and every fresh producer.
-const RECONNECT_MS: &str = "20";
-
 /// What every client starts from: brokers, `[kafka.client]`, log level.
 pub fn client(kafka: &config::Kafka) -> ClientConfig {
     let mut client = ClientConfig::new();
-    client.set("reconnect.backoff.ms", RECONNECT_MS);
     for (property, value) in &kafka.client {
         client.set(property, value);
     }
