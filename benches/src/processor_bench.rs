@@ -228,8 +228,8 @@ impl<'a> Bench<'a> {
             "runs": runs, "warmups": warmups, "seed": seed, "partitions": partitions, "restores": restores, "client": client,
             "events": self.shape.events, "different_events": self.uniques, "duplicates_percent": self.shape.duplicates,
             "resources": self.shape.resources, "snapshots_percent": self.shape.snapshots,
-            "body_bytes": self.shape.body_bytes, "workers": 1, "kstreams_threads": kstreams_threads, "recycle": recycle, "commit_interval_ms": 100, "window_days": 4,
-            "compression": "lz4 on every topic",
+            "body_bytes": self.shape.body_bytes, "workers": 1, "commit_interval_ms": 100, "window_days": 4,
+            "kstreams_threads": kstreams_threads, "recycle": recycle, "compression": "lz4 on every topic",
         })
     }
 }

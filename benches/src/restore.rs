@@ -20,14 +20,13 @@ pub const RESTORE: [Figure; 4] = [
     figure("restore_ids_per_s", "ids/s restored", 0),
 ];
 
-/// Whether the state is deleted before each start; the last one follows at once.
-const STARTS: [bool; 3] = [false, true, true];
-const AT_ONCE: usize = 2;
+/// Of each start: whether the state is deleted before it, and whether it follows at once.
+const STARTS: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
 
 /// Restarts Weir with and without its state, after it was stopped. The books must be what they were.
 pub async fn weir(weir: &Weir, partitions: i32, books: Books, series: &mut Series) -> Result<()> {
     let mut seconds = Vec::new();
-    for is_deleted in STARTS {
+    for (is_deleted, _) in STARTS {
         if is_deleted {
             delete_state(&weir.state("bench"))?;
         }
@@ -43,11 +42,11 @@ pub async fn weir(weir: &Weir, partitions: i32, books: Books, series: &mut Serie
 /// The same with Kafka Streams.
 pub async fn kstreams(anchor: &Anchor, run: &Run<'_>, log: &Path, ids: u64, series: &mut Series) -> Result<()> {
     let mut seconds = Vec::new();
-    for (start, is_deleted) in STARTS.into_iter().enumerate() {
+    for (is_deleted, is_at_once) in STARTS {
         if is_deleted {
             delete_state(run.state)?;
         }
-        if start < AT_ONCE {
+        if !is_at_once {
             await_empty_group(run).await?;
         }
         let (took, restored) = anchor.restore(run, log).await?;

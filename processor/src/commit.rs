@@ -192,10 +192,8 @@ impl Transactions {
 
     /// A fresh producer under a new epoch. What the old one left open is aborted, or committed if that was decided.
     pub(crate) fn recycle(&mut self) -> Result<(), Fault> {
-        let doing = "make a fresh producer";
         (self.current, self.is_used, self.membership) = (None, false, None);
-        let fresh = self.maker.connect().map_err(|error| unsure(doing, &error))?;
-        self.current = Some(self.maker.admit(fresh).map_err(|error| unsure(doing, &error))?);
+        self.current = Some(self.admit(self.maker.connect())?);
         Ok(())
     }
 
@@ -203,12 +201,15 @@ impl Transactions {
     /// transaction before are written the broker refuses, and the client asks again after half a second.
     fn succeed(&mut self) -> Result<(), Fault> {
         let next = self.next.take().map_or_else(|| self.maker.connect(), Ok);
-        let fresh = next.and_then(|next| self.maker.admit(next));
-        let fresh = fresh.map_err(|error| unsure("make a fresh producer", &error))?;
-        let before = self.current.replace(fresh);
+        let before = self.current.replace(self.admit(next)?);
         self.is_used = false;
         self.next.prepare(&self.maker, before);
         Ok(())
+    }
+
+    fn admit(&self, connected: Result<Connected, KafkaError>) -> Result<Connected, Fault> {
+        let admitted = connected.and_then(|connected| self.maker.admit(connected));
+        admitted.map_err(|error| unsure("make a fresh producer", &error))
     }
 
     /// Opens a transaction under the membership of this moment: if we lose it before the end, the broker refuses.

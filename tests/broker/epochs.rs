@@ -9,16 +9,21 @@ use weir_tests::withheld::Proxy;
 
 use crate::rig::{Rig, SETTINGS, Waited};
 
+/// A broker of its own behind a proxy, and the address that workers are told.
+pub async fn proxied(name: &str) -> (Broker, Proxy, String) {
+    let port = ports::free().expect("a port");
+    let (broker, inner) = Broker::start_behind(name, port).expect("a broker can be started");
+    let proxy = Proxy::start(port, inner).await.expect("a free port");
+    (broker, proxy, format!("127.0.0.1:{port}"))
+}
+
 fn settings(recycle: &str) -> String {
     format!("{SETTINGS}recycle = {recycle:?}\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_transaction_has_an_epoch_of_its_own_if_asked() {
-    let port = ports::free().expect("a port");
-    let (broker, inner) = Broker::start_behind("epochs", port).expect("a broker can be started");
-    let proxy = Proxy::start(port, inner).await.expect("a free port");
-    let told = format!("127.0.0.1:{port}");
+    let (broker, proxy, told) = proxied("epochs").await;
     for (recycle, is_each) in [("every_commit", true), ("after_trouble", false)] {
         let mut rig = Rig::behind_with_settings(recycle, broker.brokers(), &told, &settings(recycle)).await;
         rig.feed(400);

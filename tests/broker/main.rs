@@ -14,8 +14,6 @@ use std::time::Duration;
 
 use rig::{Rig, Waited};
 use schemas::Topic;
-use weir_tests::broker::Broker;
-use weir_tests::ports;
 use weir_tests::stepper::STAYS;
 use weir_tests::withheld::Proxy;
 
@@ -371,10 +369,7 @@ async fn late_commit(proxy: &Proxy, broker: &str, told: &str, control: &str) -> 
 // On threads: the proxy carries requests while a comparison is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn control_an_epoch_that_is_kept_lets_a_late_commit_double_events() {
-    let port = ports::free().expect("a port");
-    let (broker, inner) = Broker::start_behind("recycling", port).expect("a broker can be started");
-    let proxy = Proxy::start(port, inner).await.expect("a free port");
-    let told = format!("127.0.0.1:{port}");
+    let (broker, proxy, told) = epochs::proxied("recycling").await;
     let run = |control| late_commit(&proxy, broker.brokers(), &told, control);
     let (kept, recycled) = tokio::join!(run("no-recycling"), run("-"));
     let error = kept.1.expect_err("the control is caught");

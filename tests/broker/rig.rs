@@ -74,7 +74,7 @@ impl Rig {
 
     /// The same on another broker, which workers reach by an address of their own.
     pub async fn behind(name: &str, broker: &str, told: &str) -> Self {
-        Self::on((broker, told), name, false, SETTINGS).await
+        Self::behind_with_settings(name, broker, told, SETTINGS).await
     }
 
     /// The same, with these settings besides those that every rig has.

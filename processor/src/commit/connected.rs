@@ -12,10 +12,9 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel}
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
 
-use super::{Signals, TransactionContext, take_epoch};
+use super::{POLL, Signals, TransactionContext, take_epoch};
 
 const WARM_UP: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(1);
 
 /// A producer and what its callbacks write down.
 pub(super) struct Connected {
