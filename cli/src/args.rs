@@ -1,6 +1,6 @@
 //! The command line, as data. The help texts are what an operator reads first: keep them true.
 //!
-//! Nothing here acts. `quarantine` is not declared before it exists.
+//! Nothing here acts. What `quarantine` will take is not declared before it exists.
 
 pub mod dead;
 
@@ -51,11 +51,30 @@ pub enum Command {
     /// Look at dead letters, mend them, run them again or give them up.
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Requests that failed verification. Not available in this version.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// Print the completion script of a shell.
     Completions {
         /// Which shell.
         shell: Shell,
     },
+}
+
+/// `weir quarantine …`
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// Not available in this version.
+    List(Unbuilt),
+    /// Not available in this version.
+    Retry(Unbuilt),
+}
+
+/// Whatever is asked of a command that does not exist yet.
+#[derive(Debug, Args)]
+pub struct Unbuilt {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _asked: Vec<String>,
 }
 
 /// `weir config …`
@@ -221,7 +240,9 @@ impl Cli {
             | Command::Find(FindArgs { output, .. })
             | Command::Lag(LagArgs { output }) => output,
             Command::Dead(command) => command.output(),
-            Command::Config(ConfigCommand::Show | ConfigCommand::Schema) | Command::Completions { .. } => return None,
+            Command::Config(ConfigCommand::Show | ConfigCommand::Schema)
+            | Command::Quarantine(_)
+            | Command::Completions { .. } => return None,
         };
         asked.output
     }
@@ -248,11 +269,19 @@ mod tests {
     }
 
     #[test]
-    fn commands_of_a_later_version_are_not_declared() {
+    fn the_commands_are_those_of_the_contract_and_one_of_them_says_that_it_is_not_there_yet() {
         let command = Cli::command();
         let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-        let expected = ["config", "topics", "providers", "send", "tail", "find", "lag", "dead", "completions"];
+        let expected =
+            ["config", "topics", "providers", "send", "tail", "find", "lag", "dead", "quarantine", "completions"];
         assert_eq!(names, expected);
+        for line in ["weir quarantine list", "weir quarantine retry 3-17 --dry-run -o json"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let mut out = crate::output::Output::new(Box::new(std::io::sink()), None, false, false);
+            let failure = crate::dispatch(&cli, &mut out).unwrap_err();
+            assert_eq!(failure.exit, runtime::report::Exit::Usage, "{line}");
+            assert!(failure.to_string().contains("not available in this version"), "{failure}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod commands;
 use std::io::{IsTerminal, stdin, stdout};
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use runtime::report::{self, Exit, Failure};
 
 use args::{Cli, Command};
@@ -45,6 +46,9 @@ pub fn dispatch(cli: &Cli, out: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Find(options) => commands::find::run(&load(cli)?, options, out),
         Command::Lag(_) => commands::lag::run(&load(cli)?, out),
         Command::Dead(command) => commands::dead::run(&load(cli)?, command, stdin().is_terminal(), out),
+        Command::Quarantine(_) => {
+            Err(Failure::usage(anyhow!("weir quarantine is not available in this version: nothing is quarantined yet")))
+        }
         Command::Completions { shell } => commands::completions::run(*shell, out),
     }
 }

@@ -69,7 +69,6 @@ impl Log {
         settings.set("isolation.level", "read_committed");
         settings.set("enable.partition.eof", "true");
         settings.set("auto.offset.reset", "error");
-        settings.set("allow.auto.create.topics", "false");
         settings.set("fetch.wait.max.ms", "100");
         settings.set("queued.max.messages.kbytes", AHEAD_KIB);
         settings.set("queued.min.messages", AHEAD_RECORDS);

@@ -125,6 +125,16 @@ pub fn response(reason: ReasonCode) -> Response<Full<Bytes>> {
     response
 }
 
+/// The same as it goes over the wire, with other fields of the head, for a request that nobody could read.
+pub fn on_the_wire(reason: ReasonCode, fields: &str) -> Vec<u8> {
+    let Class { status, body, .. } = class(reason);
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\n{fields}content-type: application/problem+json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;

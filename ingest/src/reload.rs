@@ -26,7 +26,7 @@ enum Refusal {
     Source(#[from] crate::source::SourceError),
     #[error("the largest body grew from {running} to {wanted} bytes: run `weir topics apply` and restart the services")]
     Body { running: u64, wanted: u64 },
-    #[error("the longest deduplication window grew: run `weir topics apply` and restart the services")]
+    #[error("the longest deduplication window grew beyond what the changelog keeps: run `weir topics apply`")]
     Window,
 }
 
@@ -51,7 +51,14 @@ pub async fn watch<L: Log>(app: Arc<App<L>>, path: &Path, running: Config) {
         let file = path.to_owned();
         let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await;
         match loaded {
-            Ok(loaded) => state.consider(&app, loaded.map(|loaded| loaded.config), is_asked),
+            Ok(loaded) => {
+                let loaded = loaded.map(|loaded| loaded.config);
+                let is_kept = match &loaded {
+                    Ok(config) => state.is_longest_window_kept(config).await,
+                    Err(_) => false,
+                };
+                state.consider(&app, loaded, is_asked, is_kept);
+            }
             Err(error) => tracing::error!(%error, "reading the configuration failed"),
         }
     }
@@ -65,13 +72,33 @@ struct State {
 }
 
 impl State {
-    fn consider<L: Log>(&mut self, app: &App<L>, loaded: Result<Config, config::Problems>, is_asked: bool) {
+    /// Whether the changelog keeps what the longest window needs: as at the start, or by what the broker says now.
+    async fn is_longest_window_kept(&self, wanted: &Config) -> bool {
+        if wanted.topics.longest_window_ms <= self.running.topics.longest_window_ms {
+            return true;
+        }
+        let topics =
+            schemas::Topics { longest_window_ms: wanted.topics.longest_window_ms, ..self.running.topics.clone() };
+        runtime::topics::keep_longest_window(&self.running.kafka, &topics).await.unwrap_or_else(|error| {
+            tracing::debug!(error = report::chain(error.as_ref()), "the changelog's retention is unknown");
+            false
+        })
+    }
+
+    /// `is_kept`: the topics were made for its longest window.
+    fn consider<L: Log>(
+        &mut self,
+        app: &App<L>,
+        loaded: Result<Config, config::Problems>,
+        is_asked: bool,
+        is_kept: bool,
+    ) {
         let taken = loaded.map_err(Refusal::from).and_then(|config| {
             let fingerprint = fingerprint(&config);
             if fingerprint == self.fingerprint && !is_asked {
                 return Ok(None);
             }
-            prepare(&self.running, &config).map(|sources| Some((config, fingerprint, sources)))
+            prepare(&self.running, &config, is_kept).map(|sources| Some((config, fingerprint, sources)))
         });
         match taken {
             Ok(None) => {
@@ -89,6 +116,8 @@ impl State {
                 tracing::info!(sources = config.sources.len(), "sources reloaded");
                 // The rest of what runs is still what it was started with.
                 self.running.sources = config.sources;
+                let kept_ms = self.running.topics.longest_window_ms;
+                self.running.topics.longest_window_ms = kept_ms.max(config.topics.longest_window_ms);
                 self.fingerprint = fingerprint;
                 self.complaint.clear();
             }
@@ -104,11 +133,11 @@ impl State {
     }
 }
 
-fn prepare(running: &Config, wanted: &Config) -> Result<Sources, Refusal> {
+fn prepare(running: &Config, wanted: &Config, is_kept: bool) -> Result<Sources, Refusal> {
     if wanted.topics.body_limit > running.topics.body_limit {
         return Err(Refusal::Body { running: running.topics.body_limit, wanted: wanted.topics.body_limit });
     }
-    if wanted.topics.longest_window_ms > running.topics.longest_window_ms {
+    if !is_kept {
         return Err(Refusal::Window);
     }
     Ok(Sources::new(&wanted.sources)?)

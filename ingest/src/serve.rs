@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Version};
@@ -26,6 +26,9 @@ use crate::app::App;
 use crate::limits;
 use crate::metrics;
 use crate::produce::Log;
+use bare::Bare;
+
+mod bare;
 
 /// How long to wait after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -103,7 +106,7 @@ async fn converse<L: Log>(stream: TcpStream, peer: SocketAddr, app: Arc<App<L>>,
             response
         }
     });
-    let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
+    let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse), bare: Bare::default() });
     let connection = builder().serve_connection(io, service).into_owned();
     tokio::select! {
         served = watcher.watch(connection) => {
@@ -208,10 +211,11 @@ impl Drop for UnderWay {
     }
 }
 
-/// A stream that counts what arrives.
+/// A stream that counts what arrives, and in which no refusal leaves without a document.
 struct Watched {
     stream: TcpStream,
     pulse: Arc<Pulse>,
+    bare: Bare,
 }
 
 impl AsyncRead for Watched {
@@ -226,15 +230,25 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, ctx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(ctx, bytes)
+        let Self { stream, bare, .. } = &mut *self;
+        ready!(bare.poll_write(stream, ctx))?;
+        if bare.takes(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(stream).poll_write(ctx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(ctx)
+        let Self { stream, bare, .. } = &mut *self;
+        ready!(bare.poll_write(stream, ctx))?;
+        Pin::new(stream).poll_flush(ctx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(ctx)
+        let Self { stream, bare, .. } = &mut *self;
+        ready!(bare.poll_write(stream, ctx))?;
+        ready!(Pin::new(&mut *stream).poll_shutdown(ctx))?;
+        bare.poll_discard(stream, ctx).map(Ok)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -246,7 +260,14 @@ impl AsyncWrite for Watched {
         ctx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(ctx, slices)
+        let Self { stream, bare, .. } = &mut *self;
+        ready!(bare.poll_write(stream, ctx))?;
+        if let [head] = slices
+            && bare.takes(head)
+        {
+            return Poll::Ready(Ok(head.len()));
+        }
+        Pin::new(stream).poll_write_vectored(ctx, slices)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Settings of a worker's Kafka clients: everything the guarantee depends on stands in this file, with why.
 //!
 //! `[kafka.client]` may add to these and can't override them: the configuration refuses the names that are set
-//! here. All timeouts follow from the session timeout.
+//! here, but for those that are only preferred. All timeouts follow from the session timeout.
 
 use std::time::Duration;
 
@@ -88,14 +88,17 @@ fn producer(config: &Config, worker: u16, timeout: Duration) -> ClientConfig {
         .set("message.timeout.ms", ms(inner))
         .set("socket.timeout.ms", ms(inner))
         .set("enable.idempotence", "true")
-        // Records come in bursts, so batches form by themselves; waiting would only delay the last one.
-        .set("linger.ms", "10")
-        .set("compression.type", "lz4")
-        // The next transaction often meets the end of the one before: ask again soon.
-        .set("retry.backoff.ms", "5")
         .set("message.max.bytes", record_max.to_string())
         .set("queue.buffering.max.messages", (config.processor.batch_events * 2 + 1000).to_string())
         .set("queue.buffering.max.kbytes", ((batch_bytes * 2 + record_max) / 1024 + 1024).to_string());
+    let preferred = [
+        // Records come in bursts, so batches form by themselves; waiting would only delay the last one.
+        ("linger.ms", "10"),
+        ("compression.type", "lz4"),
+        // The next transaction often meets the end of the one before: ask again soon.
+        ("retry.backoff.ms", "5"),
+    ];
+    runtime::kafka::prefer(&mut client, &config.kafka, &preferred);
     client
 }
 
@@ -137,13 +140,13 @@ fn consumer(config: &Config, isolation: &str) -> ClientConfig {
         // A missing offset is a loss that a person must see, never a silent jump.
         .set("auto.offset.reset", "error")
         .set("check.crcs", "true")
-        .set("fetch.queue.backoff.ms", FETCH_BACKOFF_MS)
         .set("fetch.wait.max.ms", "50")
         .set("fetch.message.max.bytes", record_max.max(1024 * 1024).to_string())
         .set("fetch.max.bytes", record_max.max(50 * 1024 * 1024).to_string())
         .set("receive.message.max.bytes", (record_max.max(100_000_000) + REQUEST_MARGIN).to_string())
-        .set("queued.max.messages.kbytes", FETCHED_KIB.max(record_max * 2 / 1024).to_string())
-        .set("topic.metadata.refresh.interval.ms", "15000");
+        .set("queued.max.messages.kbytes", FETCHED_KIB.max(record_max * 2 / 1024).to_string());
+    let preferred = [("fetch.queue.backoff.ms", FETCH_BACKOFF_MS), ("topic.metadata.refresh.interval.ms", "15000")];
+    runtime::kafka::prefer(&mut client, &config.kafka, &preferred);
     client
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -19,7 +19,8 @@ use std::time::Instant;
 
 use crate::batch::Batch;
 use crate::log::{Bounds, Fault, Polled};
-use crate::reader::{self, Quiet};
+use crate::metrics;
+use crate::reader::{self, Quiet, is_outage};
 use fetched::{Fetched, Messages};
 
 #[expect(clippy::mem_forget, reason = "in the code of a macro of others")]
@@ -31,6 +32,9 @@ const SEEK: Duration = Duration::from_secs(10);
 
 /// How soon a second fencing means that another process runs as this instance.
 const RIVALRY: Duration = Duration::from_secs(60);
+
+/// Between two log lines about errors that repeat.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Records taken between two looks at the clock.
 const CLOCK_EVERY: usize = 32;
@@ -51,6 +55,10 @@ enum Change {
 }
 
 impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        runtime::kafka::said(level, facility, message);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         reader::told(&error, reason);
     }
@@ -106,6 +114,7 @@ pub(crate) struct Group {
     fenced_at: Option<Instant>,
     /// When the last collection began.
     collected_at: Option<Instant>,
+    complaints: Complaints,
 }
 
 impl Group {
@@ -122,6 +131,7 @@ impl Group {
             must_rebuild: false,
             fenced_at: None,
             collected_at: None,
+            complaints: Complaints::default(),
         })
     }
 
@@ -143,7 +153,7 @@ impl Group {
         let pace = Pace { began, wait, most: patience.max(TAKING) };
         let mut trouble = None;
         *batch = Batch::of(Fetched::new(Arc::clone(&self.consumer), |consumer| {
-            let (records, met) = gather(consumer, &self.running, bounds, &pace);
+            let (records, met) = gather(consumer, &self.running, bounds, &pace, &mut self.complaints);
             trouble = met;
             records
         }));
@@ -265,6 +275,21 @@ fn passes(error: &KafkaError) -> bool {
     !is_fatal && !error.rdkafka_error_code().is_some_and(|code| matters.contains(&code))
 }
 
+/// Errors that a client gets over by itself, if what is wrong is mended: access that was taken away, a record that is
+/// damaged on a broker's disk. Each is counted, and one is said now and then.
+#[derive(Default)]
+struct Complaints(Option<Instant>);
+
+impl Complaints {
+    fn note(&mut self, error: &KafkaError) {
+        metrics::read_error();
+        if self.0.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            tracing::warn!(%error, "some of verified-events could not be read; it is tried again");
+            self.0 = Some(Instant::now());
+        }
+    }
+}
+
 /// How long a collection waits.
 struct Pace {
     began: Instant,
@@ -280,6 +305,7 @@ fn gather<'a>(
     running: &BTreeSet<i32>,
     bounds: Bounds,
     pace: &Pace,
+    complaints: &mut Complaints,
 ) -> (Messages<'a>, Option<KafkaError>) {
     let mut records = Vec::new();
     let mut bytes = 0;
@@ -303,9 +329,11 @@ fn gather<'a>(
             // What was fetched before a pause may still arrive; a takeover reads it again.
             Some(Ok(_)) | None => {}
             // An outage leaves many of these in the queue, and behind them may wait one that matters.
-            Some(Err(error)) if passes(&error) => {
+            Some(Err(error)) if is_outage(&error) => {
                 tracing::debug!(%error, "the group's client reported an error");
             }
+            // The client goes on by itself, perhaps for ever, with a partition that can't be read.
+            Some(Err(error)) if passes(&error) => complaints.note(&error),
             Some(Err(error)) => return (records, Some(error)),
         }
         if is_over {

@@ -4,7 +4,7 @@
 //! known here.
 
 use schemas::command::{Failed, RecordHeaders};
-use schemas::dead_event::Failure;
+use schemas::dead_event::{Failure, cut};
 use schemas::{DeadEvent, DeadId, Resolution, VerifiedEvent, headers, partition, resolution, time};
 
 use crate::state::DeadRef;
@@ -264,7 +264,7 @@ impl Emitter {
             headers.number(partition, u64::from(input.partition.unsigned_abs()));
             headers.number(offset, input.offset.unsigned_abs());
             headers.text(exception, death.reason.as_str());
-            headers.text(message, &death.message);
+            headers.text(message, cut(&death.message));
         }
         stamp_with(headers, input, stamp);
         Record {
@@ -294,7 +294,7 @@ impl Emitter {
         headers.number(headers::WEIR_DUE, detail.due_ms.unsigned_abs());
         headers.number(headers::WEIR_FIRST_FAILED, failures.first_ms.unsigned_abs());
         headers.text(headers::WEIR_REASON, retry.reason.as_str());
-        headers.text(headers::WEIR_MESSAGE, &retry.message);
+        headers.text(headers::WEIR_MESSAGE, cut(&retry.message));
         stamp_with(headers, input, stamp);
         Record {
             // There are sixteen tiers at most.
@@ -401,6 +401,23 @@ fn assurance(level: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_handler_says_at_length_finds_room_in_headers() {
+        let input = Input { partition: 0, offset: 7, timestamp: 0, key: b"k", value: b"v" };
+        let long = "\u{e9}".repeat(512 * 1024);
+        let stamp = Stamp { txn: 1, seq: None, generation: 0, attempt: 1 };
+        let failures =
+            Failures { source_topic: "verified-events", originals: Vec::new(), first_ms: 0, last_ms: 0, history: &[] };
+        let death = Death { reason: schemas::ReasonCode::SchemaViolation, message: long.clone(), stage: "schema" };
+        let retry = Retry { pause_ms: 1, reason: schemas::ReasonCode::HandlerFailed, message: long, is_counted: true };
+        let mut emitter = Emitter::default();
+        let size = |record: Record<'_>| -> usize {
+            record.headers.iter().map(|(name, value)| name.len() + value.unwrap_or_default().len()).sum()
+        };
+        assert!(size(emitter.dead(None, None, &input, &failures, &death, stamp)) < 4096);
+        assert!(size(emitter.retry(0, &input, &failures, &retry, &Detail::default(), stamp)) < 4096);
+    }
 
     #[test]
     fn numbers_print_as_they_do_everywhere() {

@@ -3,12 +3,12 @@
 //! Fetching single records is slow, so a thread does it while the worker goes on. Nothing here decides or commits:
 //! what is lost here is fetched again.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
@@ -28,15 +28,16 @@ const FOUND: usize = 16 * 1024;
 const FOUND_BYTES: usize = 32 * 1024 * 1024;
 /// Patience with one answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long a record may take to come.
+/// How long a record may take to come, and how long after it did not.
 const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE_AGAIN: Duration = Duration::from_secs(1);
 /// Without a record for this long, the client is asked something: one that was at rest may overlook for a second that it
 /// has something to read, and an answer wakes it.
 const NUDGE: Duration = Duration::from_millis(20);
 /// Between two looks whether the worker has taken answers.
 const BRIEF: Duration = Duration::from_millis(2);
-/// Between two tries.
-const AGAIN: Duration = Duration::from_millis(200);
+/// Between two tries to read a partition.
+const AGAIN: Duration = Duration::from_secs(2);
 /// A gap between two wanted records that is read over rather than jumped.
 const GAP: i64 = 500;
 /// Commands that are taken at a time.
@@ -107,11 +108,9 @@ impl Fetcher {
         let give = Give { found: give, bytes: Arc::clone(&found_bytes) };
         let work = move || {
             let mut consumer = None;
-            while let Ok(mut wants) = asked.recv() {
-                while let Ok(more) = asked.try_recv() {
-                    wants.extend(more);
-                }
-                if serve(&client, &sources, &mut consumer, wants, &give).is_err() {
+            let mut groups = Groups::default();
+            while groups.hear(&asked, &sources) {
+                if groups.serve(&client, &mut consumer, &give).is_err() {
                     return;
                 }
             }
@@ -146,37 +145,76 @@ impl Fetcher {
 /// Nobody listens any more.
 struct Deaf;
 
-/// Fetches until everything is there. Trouble is waited out: whoever wants a record has no other way to get it.
-fn serve(
-    client: &ClientConfig,
-    sources: &Sources,
-    consumer: &mut Option<BaseConsumer<Quiet>>,
-    wants: Vec<Want>,
-    give: &Give,
-) -> Result<(), Deaf> {
-    let mut places = Places::new();
-    for want in wants {
-        let (topic, offset) = sources.place(&want);
-        places.entry((topic, want.partition)).or_default().entry(offset).or_default().push(want);
+/// What is to be fetched, in groups that are fetched one after the other. Trouble is waited out, for whoever wants a record
+/// has no other way to get it; and a group that met trouble is halved, so that a partition that can't be read does not stop
+/// the others.
+#[derive(Default)]
+struct Groups(VecDeque<Group>);
+
+struct Group {
+    places: Places,
+    /// It is not tried before.
+    due: Option<Instant>,
+}
+
+impl Groups {
+    /// Takes what is asked, and waits until there is something to do. `false`: nobody will ask any more.
+    fn hear(&mut self, asked: &Receiver<Vec<Want>>, sources: &Sources) -> bool {
+        let next_due = self.0.iter().map(|group| group.due).min();
+        let heard = match next_due {
+            None => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => {
+                asked.recv_timeout(due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now())))
+            }
+        };
+        let wants = match heard {
+            Ok(wants) => wants,
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        let mut places = Places::new();
+        for want in wants.into_iter().chain(asked.try_iter().flatten()) {
+            let (topic, offset) = sources.place(&want);
+            places.entry((topic, want.partition)).or_default().entry(offset).or_default().push(want);
+        }
+        self.0.push_front(Group { places, due: None });
+        true
     }
-    while !places.is_empty() {
-        let fetched = match consumer {
-            Some(reader) => fetch(reader, &mut places, give),
-            None => BaseConsumer::from_config_and_context(client, Quiet).map(|made| {
-                *consumer = Some(made);
-                Ok(())
-            }),
+
+    /// Tries the first group that is due.
+    fn serve(
+        &mut self,
+        client: &ClientConfig,
+        consumer: &mut Option<BaseConsumer<Quiet>>,
+        give: &Give,
+    ) -> Result<(), Deaf> {
+        let now = Instant::now();
+        let is_due = |group: &Group| group.due.is_none_or(|due| due <= now);
+        let Some(mut group) = self.0.iter().position(is_due).and_then(|at| self.0.remove(at)) else { return Ok(()) };
+        let fetched = match consumer.take().map_or_else(|| BaseConsumer::from_config_and_context(client, Quiet), Ok) {
+            Ok(reader) => fetch(&reader, &mut group, give).inspect(|_| *consumer = Some(reader)),
+            Err(error) => Err(error),
         };
         match fetched {
-            Ok(heard) => heard?,
+            Ok(heard) => heard,
             Err(error) => {
-                tracing::debug!(%error, "records of waiting events could not be fetched");
-                *consumer = None;
-                std::thread::park_timeout(AGAIN);
+                self.put_back(group.places, &error);
+                Ok(())
             }
         }
     }
-    Ok(())
+
+    fn put_back(&mut self, mut places: Places, error: &KafkaError) {
+        if let Some(middle) = places.keys().nth(places.len() / 2).filter(|_| places.len() > 1).cloned() {
+            let others = places.split_off(&middle);
+            self.0.extend([places, others].map(|places| Group { places, due: None }));
+            return;
+        }
+        for (topic, partition) in places.keys() {
+            tracing::warn!(%error, topic, partition, "records of waiting events could not be fetched; they are fetched again");
+        }
+        self.0.push_back(Group { places, due: Some(Instant::now() + AGAIN) });
+    }
 }
 
 /// What is wanted of one partition, by offset.
@@ -185,18 +223,23 @@ type Wanted = BTreeMap<i64, Vec<Want>>;
 type Places = BTreeMap<(String, i32), Wanted>;
 
 /// Reads all partitions at once: one after the other, each would wait for the answer to a request of the one before.
-fn fetch(reader: &BaseConsumer<Quiet>, places: &mut Places, give: &Give) -> KafkaResult<Result<(), Deaf>> {
+fn fetch(
+    reader: &BaseConsumer<Quiet>,
+    Group { places, due }: &mut Group,
+    give: &Give,
+) -> KafkaResult<Result<(), Deaf>> {
+    let patience = if due.is_some() { PATIENCE_AGAIN } else { PATIENCE };
     if give_gone(reader, places, give)?.is_err() {
         return Ok(Err(Deaf));
     }
     stand(reader, places)?;
-    let mut deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + patience;
     while !places.is_empty() {
         match reader.poll(NUDGE) {
             Some(Ok(message)) => {
                 let (place, offset) = ((message.topic().to_owned(), message.partition()), message.offset());
                 let Some(wanted) = places.get(&place) else { continue };
-                deadline = Instant::now() + PATIENCE;
+                deadline = Instant::now() + patience;
                 let record = wanted.contains_key(&offset).then(|| loose(&message));
                 for until in [(offset, None), (offset + 1, record.as_ref())] {
                     if give_of(places, place.clone(), until, give).is_err() {
@@ -401,3 +444,6 @@ impl Ear {
         heard
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,8 +274,11 @@ impl Lifecycle {
             }
             Event::Begun => return Some(Action::Produce(parts)),
             Event::Produced { held } => {
+                // Whoever waits already is not put off by others.
+                if self.at(Stage::Held).is_empty() {
+                    self.polls_since_hold = 0;
+                }
                 self.set(&held, Stage::Held);
-                self.polls_since_hold = 0;
                 return Some(Action::SendOffsets(parts));
             }
             Event::OffsetsSent => return Some(Action::Commit(parts)),

@@ -25,6 +25,7 @@ const DEAD_OLDEST: &str = "weir_processor_dead_oldest_timestamp_seconds";
 const TORN: &str = "weir_processor_torn_transactions_total";
 const BEHIND: &str = "weir_processor_offsets_behind_total";
 const TAKEOVERS: &str = "weir_processor_takeovers_total";
+const READ_ERRORS: &str = "weir_processor_read_errors_total";
 const FAULTS: &str = "weir_processor_faults_total";
 const PARTITIONS: &str = "weir_processor_partitions";
 const WAITING: &str = "weir_processor_partition_trouble_total";
@@ -62,6 +63,10 @@ pub(crate) fn describe() {
         "Committed offsets that lay behind a confirmed commit, by whether what it wrote was there"
     );
     describe_counter!(TAKEOVERS, "Partitions taken over, by how their store was found");
+    describe_counter!(
+        READ_ERRORS,
+        "Errors met while reading verified-events that the client tries to get over by itself"
+    );
     describe_counter!(FAULTS, "Faults survived by forgetting and taking over anew");
     describe_counter!(WAITING, "Times a partition could not go on, by whether a person must act");
     describe_gauge!(PARTITIONS, "Partitions this process owns, by stage of their life");
@@ -136,6 +141,11 @@ pub(crate) fn taken_over(opening: Opening, torn: u64) {
 /// The group did not know our last commit.
 pub(crate) fn behind(is_there: bool) {
     counter!(BEHIND, "records" => if is_there { "there" } else { "missing" }).increment(1);
+}
+
+/// Reading verified-events met an error.
+pub(crate) fn read_error() {
+    counter!(READ_ERRORS).increment(1);
 }
 
 /// A fault was survived.

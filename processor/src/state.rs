@@ -137,6 +137,14 @@ pub enum StateError {
         /// The store's own words.
         detail: String,
     },
+    /// It can't be opened now: the machine lacks room, or handles. Its files may be as good as ever.
+    #[error("cannot open the state of partition {partition} now: {detail}")]
+    Unopened {
+        /// Whose state.
+        partition: i32,
+        /// The system's own words.
+        detail: String,
+    },
     /// Another process holds the directory.
     #[error("the state of partition {partition} is locked by another process")]
     Locked {

@@ -17,7 +17,10 @@ use schemas::{ReasonCode, VerifiedEvent};
 use crate::books::{Place, UNKNOWN_SOURCE};
 use crate::call::{Call, Reply};
 use crate::state::{DeadRef, Entry, Known, Last, ResourceHash, StateError, Status, keys};
-use handle::Handlers;
+use handle::{Handled, Handlers};
+
+/// How long an event waits whose JSON Schema nobody here knows any more.
+const SCHEMA_PAUSE_MS: i64 = 60_000;
 
 /// One record of `verified-events`.
 #[derive(Debug, Clone, Copy)]
@@ -237,7 +240,8 @@ pub fn decide<'a>(
     } else {
         let past = turn.past();
         let order = order::order(&event, input, &about, view)?.let_through_if(past.is_as_is);
-        let handled = handle::handle(&event, input.key, order, handlers, draw(about.hash, past.failures), past)?;
+        let handled = handle::handle(&event, input.key, order, handlers, draw(about.hash, past.failures), past)
+            .or_else(|undecided| without_schema(undecided, turn))?;
         route.route(event, order, handled)
     };
     match decision {
@@ -252,6 +256,21 @@ pub fn decide<'a>(
             Ok(route.overtaken(event))
         }
         decision => Ok(decision),
+    }
+}
+
+/// What becomes of an event that can't be decided now. New input waits for a configuration that knows its schema, and its
+/// partition with it. What waited or died before may have outlived its schema: it must not keep others waiting.
+fn without_schema(undecided: Undecided, turn: Turn<'_>) -> Result<Handled, Undecided> {
+    let Undecided::UnknownSchema { .. } = undecided else { return Err(undecided) };
+    let message = undecided.to_string();
+    match turn {
+        Turn::First { .. } => Err(undecided),
+        Turn::Again(_) => {
+            let reason = ReasonCode::HandlerFailed;
+            Ok(Handled::Retry(Retry { pause_ms: SCHEMA_PAUSE_MS, reason, message, is_counted: false }))
+        }
+        Turn::Redrive(_) => Ok(Handled::Dead { reason: ReasonCode::SchemaViolation, message, stage: "schema" }),
     }
 }
 
@@ -290,3 +309,6 @@ pub fn about<'a>(event: &VerifiedEvent<'a>, key: &[u8], now: i64) -> About<'a> {
         now,
     }
 }
+
+#[cfg(test)]
+mod tests;

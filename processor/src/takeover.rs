@@ -265,7 +265,7 @@ impl<S: Store> Takeover<S> {
                 self.opening = Opening::Rebuilt;
                 (Cursor { changelog_next: ends.start, ..Cursor::default() }, store)
             }
-            Err(error @ StateError::Locked { .. }) => return Err(error),
+            Err(error @ (StateError::Locked { .. } | StateError::Unopened { .. })) => return Err(error),
             // Of another cluster, ahead of the log, older than the log, or broken: worth nothing.
             Ok((Some(_), store)) => {
                 drop(store);

@@ -418,8 +418,10 @@ impl<S: Store> Task<S> {
         (self.partition, self.position.next, self.position.metadata())
     }
 
-    /// The next record waits for something else than a process that survives it.
+    /// The next record waits for something else than a process that survives it. The open transaction says so, or its
+    /// next owners would be counted among those that died of it.
     pub fn acquit(&mut self) {
+        self.is_dirty |= self.committed.attempts > 0 || self.committed.is_marked;
         for position in [&mut self.committed, &mut self.position] {
             position.attempts = 0;
             position.is_marked = false;

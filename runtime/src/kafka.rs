@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 pub use crate::config::OWNED;
 
+/// Properties that have another name, too.
+const ALIASES: [(&str, &str); 2] = [("compression.type", "compression.codec"), ("linger.ms", "queue.buffering.max.ms")];
+
 /// What every client starts from: brokers, `[kafka.client]`, log level.
 pub fn client(kafka: &config::Kafka) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -29,8 +32,38 @@ pub fn client(kafka: &config::Kafka) -> ClientConfig {
         client.set(property, value);
     }
     client.set("bootstrap.servers", &kafka.brokers);
+    // Asking for a topic would create it, with one partition and a clock of the senders: producers do unless told not to.
+    client.set("allow.auto.create.topics", "false");
     client.set_log_level(RDKafkaLogLevel::Info);
     client
+}
+
+/// Values that suit one client, where `[kafka.client]` says nothing else. What may not be said there is [`OWNED`].
+pub fn prefer(client: &mut ClientConfig, kafka: &config::Kafka, values: &[(&str, &str)]) {
+    for (property, value) in values {
+        let alias = ALIASES.iter().find(|(name, _)| name == property).map_or(*property, |(_, alias)| *alias);
+        if !kafka.client.contains_key(*property) && !kafka.client.contains_key(alias) {
+            client.set(*property, *value);
+        }
+    }
+}
+
+/// Logs what a client says. That a property is for the other kind of client is no news: `[kafka.client]` is for both.
+pub fn said(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::error!(target: "librdkafka", facility, message, "client log");
+        }
+        RDKafkaLogLevel::Warning if facility != "CONFWARN" => {
+            tracing::warn!(target: "librdkafka", facility, message, "client log");
+        }
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", facility, message, "client log");
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Debug => {
+            tracing::debug!(target: "librdkafka", facility, message, "client log");
+        }
+    }
 }
 
 /// Why librdkafka does not take this property, if it does not.
@@ -108,6 +141,21 @@ mod tests {
         let client = client(&kafka);
         assert_eq!(client.get("bootstrap.servers"), Some("a:1,b:2"));
         assert_eq!(client.get("linger.ms"), Some("3"));
+        assert_eq!(client.get("allow.auto.create.topics"), Some("false"), "a producer's own default is true");
+    }
+
+    #[test]
+    fn what_is_configured_stands_before_what_suits_a_client_under_either_name() {
+        let mut kafka = kafka("a:1", Duration::ZERO);
+        kafka.client.insert("queue.buffering.max.ms".to_owned(), "3".to_owned());
+        let mut client = client(&kafka);
+        prefer(&mut client, &kafka, &[("linger.ms", "10"), ("compression.type", "lz4")]);
+        assert_eq!((client.get("linger.ms"), client.get("queue.buffering.max.ms")), (None, Some("3")));
+        assert_eq!(client.get("compression.type"), Some("lz4"));
+        kafka.client.insert("compression.codec".to_owned(), "zstd".to_owned());
+        let mut client = super::client(&kafka);
+        prefer(&mut client, &kafka, &[("compression.type", "lz4")]);
+        assert_eq!((client.get("compression.type"), client.get("compression.codec")), (None, Some("zstd")));
     }
 
     #[test]

@@ -62,16 +62,31 @@ pub struct Change {
 ///
 /// Weak replication is not wrong: it is logged, once everything else is right, and counted.
 pub async fn check(kafka: &config::Kafka, topics: &Topics, wanted: &[Topic]) -> anyhow::Result<Vec<Finding>> {
-    let plans: Vec<Plan> = topics.plan().into_iter().filter(|plan| wanted.contains(&plan.topic)).collect();
-    let cluster = Cluster::connect(kafka)?;
-    let presents = read(&cluster, topics, &plans).await;
-    cluster.close().await;
-    let (findings, weak) = judge(topics, &plans, &presents?);
+    let (findings, weak) = look(kafka, topics, wanted).await?;
     if findings.is_empty() {
         warn_of(&weak);
     }
     crate::metrics::weak_topics(weak.len());
     Ok(findings)
+}
+
+/// Whether the changelog exists and keeps what the longest window of `topics` needs.
+pub async fn keep_longest_window(kafka: &config::Kafka, topics: &Topics) -> anyhow::Result<bool> {
+    let (findings, _) = look(kafka, topics, &[Topic::Changelog]).await?;
+    Ok(findings.is_empty())
+}
+
+/// Findings about the `wanted` topics, and which of them are weakly replicated.
+async fn look(
+    kafka: &config::Kafka,
+    topics: &Topics,
+    wanted: &[Topic],
+) -> anyhow::Result<(Vec<Finding>, Vec<(String, String)>)> {
+    let mut plans: Vec<Plan> = topics.plan().into_iter().filter(|plan| wanted.contains(&plan.topic)).collect();
+    let cluster = Cluster::connect(kafka)?;
+    let presents = read(&cluster, topics, &mut plans).await;
+    cluster.close().await;
+    Ok(judge(topics, &plans, &presents?))
 }
 
 /// One line for each kind of weakness, not for each topic.
@@ -148,8 +163,8 @@ async fn first_unsettled(cluster: &Cluster, changes: &[Change]) -> anyhow::Resul
 }
 
 async fn changes(cluster: &Cluster, topics: &Topics) -> anyhow::Result<Vec<Change>> {
-    let plans = topics.plan();
-    let presents = read(cluster, topics, &plans).await?;
+    let mut plans = topics.plan();
+    let presents = read(cluster, topics, &mut plans).await?;
     let brokers = cluster.brokers().await?;
     let retention = compare::changelog_retention_ms(topics, presents.verified.as_ref());
     let change = |(plan, present): (Plan, Option<Present>)| match present {
@@ -205,13 +220,26 @@ struct Presents {
     verified: Option<Present>,
 }
 
-async fn read(cluster: &Cluster, topics: &Topics, plans: &[Plan]) -> anyhow::Result<Presents> {
+/// Asks for the planned topics, and lets the plans follow what is there.
+async fn read(cluster: &Cluster, topics: &Topics, plans: &mut [Plan]) -> anyhow::Result<Presents> {
     let verified = topics.name(&Topic::Verified);
     let mut names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
     names.push(&verified);
     let mut planned = cluster.describe(&names).await?;
     let verified = planned.pop().context("one answer a topic")?;
+    stale_as_clean(plans, &planned);
     Ok(Presents { planned, verified })
+}
+
+/// `clean-events` keeps the count it was created with, and `stale-events` has the same.
+fn stale_as_clean(plans: &mut [Plan], presents: &[Option<Present>]) {
+    let clean = plans.iter().zip(presents).find(|(plan, _)| plan.topic == Topic::Clean);
+    let Some(partitions) = clean.and_then(|(_, present)| present.as_ref()).map(|present| present.partitions) else {
+        return;
+    };
+    for plan in plans.iter_mut().filter(|plan| plan.topic == Topic::Stale) {
+        plan.partitions = partitions;
+    }
 }
 
 /// Findings, and the weakly replicated topics with the reason.
@@ -277,6 +305,20 @@ mod tests {
                 "retention.ms = 5"
             ]
         );
+    }
+
+    #[test]
+    fn stale_events_get_as_many_partitions_as_clean_events_have() {
+        let mut plans = topics().plan();
+        let presents: Vec<Option<Present>> =
+            plans.iter().map(|plan| (plan.topic == Topic::Clean).then(|| Present::example(64, 1, []))).collect();
+        stale_as_clean(&mut plans, &presents);
+        let stale = plans.into_iter().find(|plan| plan.topic == Topic::Stale).unwrap();
+        assert_eq!(create(stale, 1, 0).lines[0], "64 partitions, replication 1");
+        let mut plans = topics().plan();
+        let nothing = vec![None; plans.len()];
+        stale_as_clean(&mut plans, &nothing);
+        assert_eq!(plans, topics().plan());
     }
 
     #[test]

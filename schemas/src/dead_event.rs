@@ -142,7 +142,7 @@ impl<'a> DeadEvent<'a> {
 }
 
 /// A message cut to [`MESSAGE_BYTES_MAX`] at a character's boundary.
-pub(crate) fn cut(message: &str) -> &str {
+pub fn cut(message: &str) -> &str {
     let mut end = message.len().min(MESSAGE_BYTES_MAX);
     while !message.is_char_boundary(end) {
         end -= 1;

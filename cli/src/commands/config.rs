@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
 use comfy_table::Color;
 use runtime::config::{self, Config, Problem, Problems};
 use runtime::report::{self, Exit, Failure};
@@ -85,7 +84,7 @@ fn rows<'a>(level: &'static str, problems: &'a [Problem]) -> Vec<Finding<'a>> {
     problems.iter().map(row).collect()
 }
 
-/// What only those who use a source would notice: its templates and pointers, and its JSON Schema's file.
+/// What only those who use a source would notice: its templates and pointers.
 fn source_problems(path: &Path, config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for source in &config.sources {
@@ -97,25 +96,8 @@ fn source_problems(path: &Path, config: &Config) -> Vec<Problem> {
                 message: report::chain(&error),
             });
         }
-        if let Some((_, schema)) = &source.schema
-            && let Err(error) = load_schema(schema)
-        {
-            problems.push(Problem {
-                file: schema.display().to_string(),
-                line: None,
-                key: format!("[[source]] {} schema", source.name),
-                message: format!("{error:#}: mend it, or weir-processor will not start"),
-            });
-        }
     }
     problems
-}
-
-fn load_schema(path: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(path).context("cannot be read")?;
-    let schema: serde_json::Value = serde_json::from_str(&text).context("is not JSON")?;
-    let compiled = jsonschema::validator_for(&schema);
-    compiled.map(drop).map_err(|error| anyhow!("is not a JSON Schema: {error}"))
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ use crate::metrics;
 /// A record that was not delivered by then is given up. Below every provider's patience.
 const MESSAGE_TIMEOUT_MS: u32 = 9_000;
 /// How long records are collected into a batch.
-const LINGER_MS: u32 = 2;
+const LINGER_MS: &str = "2";
+/// Records a partition sends together, at most.
+const BATCH_BYTES: &str = "524288";
 /// How often the cluster is asked for the topic while all is well.
 const PROBE_PAUSE: Duration = Duration::from_secs(5);
 /// And while it is not.
@@ -205,23 +207,24 @@ fn build(config: &ClientConfig, shared: &Arc<Shared>) -> Result<ThreadedProducer
 fn producer_config(kafka: &config::Kafka, record_bytes: u64) -> ClientConfig {
     let mut config = runtime::kafka::client(kafka);
     let waiting = bounds::bytes_max(record_bytes);
-    if !kafka.client.contains_key("compression.type") {
-        config.set("compression.type", "lz4");
-    }
+    let preferred = [
+        ("compression.type", "lz4"),
+        ("linger.ms", LINGER_MS),
+        ("batch.size", BATCH_BYTES),
+        ("reconnect.backoff.ms", "100"),
+        ("reconnect.backoff.max.ms", "1000"),
+    ];
+    runtime::kafka::prefer(&mut config, kafka, &preferred);
     config
         // Retries of the client neither double nor reorder; acks=all comes with it. What was given up at the message
         // time-out may be in the topic all the same: then the provider's next attempt is a copy, which dedup absorbs.
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("message.timeout.ms", MESSAGE_TIMEOUT_MS.to_string())
-        .set("linger.ms", LINGER_MS.to_string())
-        .set("batch.size", (512 * 1024).to_string())
         .set("message.max.bytes", record_bytes.to_string())
         // The bounds stand in front of the client; its own queue must never be the one that fills up.
         .set("queue.buffering.max.messages", (2 * bounds::RECORDS_MAX).to_string())
-        .set("queue.buffering.max.kbytes", (2 * waiting / 1024).to_string())
-        .set("reconnect.backoff.ms", "100")
-        .set("reconnect.backoff.max.ms", "1000");
+        .set("queue.buffering.max.kbytes", (2 * waiting / 1024).to_string());
     config
 }
 

@@ -33,14 +33,14 @@ fn a_changed_secret_is_a_change_and_an_unchanged_file_is_none() {
 fn a_good_file_replaces_the_sources_and_a_bad_one_nothing() {
     let app = app();
     let mut state = state("");
-    state.consider(&app, load(TOML), false);
+    state.consider(&app, load(TOML), false, true);
     assert_eq!(state.running.sources.len(), config(TOML).sources.len());
     let before = state.fingerprint;
-    state.consider(&app, load("[[source]]\nname = \"half"), false);
+    state.consider(&app, load("[[source]]\nname = \"half"), false, true);
     assert!(state.complaint.contains("cannot be used"), "{}", state.complaint);
     assert_eq!(state.fingerprint, before);
     // The file is as it was again: nothing to complain about.
-    state.consider(&app, load(TOML), false);
+    state.consider(&app, load(TOML), false, true);
     assert!(state.complaint.is_empty());
 }
 
@@ -49,12 +49,16 @@ fn sources_that_the_topics_were_not_made_for_are_refused() {
     let app = app();
     let mut state = state(TOML);
     let before = state.fingerprint;
-    state.consider(&app, load(&TOML.replace("4KiB", "8MiB")), false);
+    state.consider(&app, load(&TOML.replace("4KiB", "8MiB")), false, true);
     assert!(state.complaint.contains("weir topics apply"), "{}", state.complaint);
-    let longer = TOML.replace("dedup_window = \"1s\"", "dedup_window = \"90d\"");
-    state.consider(&app, load(&longer), false);
+    let longer = TOML.replace("dedup_window = \"1s\"", "dedup_window = \"30d\"");
+    state.consider(&app, load(&longer), false, false);
     assert!(state.complaint.contains("window"), "{}", state.complaint);
     assert_eq!(state.fingerprint, before);
+    // The topics were made for it meanwhile.
+    state.consider(&app, load(&longer), false, true);
+    assert!(state.complaint.is_empty(), "{}", state.complaint);
+    assert_eq!(state.running.topics.longest_window_ms, 30 * 86_400_000);
 }
 
 #[test]

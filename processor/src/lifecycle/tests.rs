@@ -169,6 +169,25 @@ fn a_held_partition_tries_again_after_a_while() {
 }
 
 #[test]
+fn a_held_partition_tries_again_however_busy_its_neighbours_are() {
+    let mut life = running(&[0, 1]);
+    let mut action = life.step(polled(&[], &[], &[0]));
+    for round in 0..=HOLD_POLLS {
+        assert!(matches!(action, Action::Begin(_)), "round {round}: {action:?}");
+        life.step(Event::Begun);
+        life.step(Event::Produced { held: if round == 0 { vec![0] } else { vec![] } });
+        life.step(Event::OffsetsSent);
+        life.step(Event::Committed { is_clean: true });
+        action = life.step(Event::Applied { distrusted: vec![] });
+        if round < HOLD_POLLS {
+            assert_eq!(action, Action::Collect { is_patient: true });
+            action = life.step(polled(&[], &[], &[1]));
+        }
+    }
+    assert_eq!(action, Action::Resume(vec![0]));
+}
+
+#[test]
 fn a_suspect_is_marked_before_its_record_is_handled_and_a_failed_mark_is_a_failed_transaction() {
     let mut life = running(&[0, 1]);
     assert_eq!(life.step(Event::Suspected(1)), Action::Mark(1));

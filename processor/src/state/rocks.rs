@@ -105,10 +105,11 @@ impl Stores for RocksStores {
         if damaged(&self.damaged).contains(&partition) {
             return Err(broken("a part of it could not be read".to_owned()));
         }
-        std::fs::create_dir_all(&path).map_err(|error| broken(error.to_string()))?;
+        let unmade = |error: std::io::Error| opening_failed(partition, error.to_string());
+        std::fs::create_dir_all(&path).map_err(unmade)?;
         let db = DB::open(&self.options, &path).map_err(|error| open_error(partition, &error))?;
         let workshop = path.join(WORKSHOP);
-        remove(&workshop).and_then(|()| std::fs::create_dir(&workshop)).map_err(|error| broken(error.to_string()))?;
+        remove(&workshop).and_then(|()| std::fs::create_dir(&workshop)).map_err(unmade)?;
         let options = Arc::clone(&self.options);
         let buckets = BTreeMap::new();
         let damaged = Arc::clone(&self.damaged);
@@ -146,6 +147,15 @@ fn open_error(partition: i32, error: &rocksdb::Error) -> StateError {
     // RocksDB reports a held LOCK file as an I/O error; only its words tell.
     if error.kind() == ErrorKind::IOError && detail.contains("LOCK") && detail.contains("lock hold") {
         return StateError::Locked { partition };
+    }
+    opening_failed(partition, detail)
+}
+
+/// What the machine lacks now says nothing about the files: they are not to be thrown away for it.
+fn opening_failed(partition: i32, detail: String) -> StateError {
+    let lacks = ["No space left on device", "Too many open files", "Disk quota exceeded", "Cannot allocate memory"];
+    if lacks.iter().any(|words| detail.contains(words)) {
+        return StateError::Unopened { partition, detail };
     }
     StateError::Broken { doing: "open", partition, detail }
 }

@@ -77,7 +77,7 @@ pub(super) fn scan_decided<L: Log>(
     if ends.high - from <= 1 && ends.stable >= ends.high {
         return Ok(from);
     }
-    let began = log.now_ms();
+    let mut moved = log.now_ms();
     let mut next = from;
     let mut last = from;
     let mut is_decided = false;
@@ -89,11 +89,15 @@ pub(super) fn scan_decided<L: Log>(
             each(found);
             ControlFlow::Continue(())
         })?;
+        if scanned.next > next {
+            // Reading much takes its time: what is waited for is the end of a transaction.
+            moved = log.now_ms();
+        }
         next = scanned.next;
         if is_decided && scanned.is_end {
             return Ok(last);
         }
-        if log.now_ms().saturating_sub(began) > UNDECIDED_MS {
+        if log.now_ms().saturating_sub(moved) > UNDECIDED_MS {
             let detail = format!("partition {partition} of {} stays undecided", name(out));
             return Err(Fault::Unsure { doing: "look for torn transactions", detail });
         }

@@ -72,7 +72,7 @@ impl<'a> Case<'a> {
 
     fn generation(&self) -> u64 {
         match &self.command {
-            Some((command, _)) => command.dead_id.generation + 1,
+            Some((command, _)) => command.dead_id.generation.saturating_add(1),
             None => self.detail.map_or(0, |detail| detail.generation),
         }
     }
@@ -111,7 +111,7 @@ impl<S: Store> Task<S> {
         means: &mut Means<'_>,
     ) -> Result<(), TakeError> {
         let generation = case.generation();
-        let attempt = case.handled() + u32::from(decision.outcome != Outcome::Parked);
+        let attempt = case.handled().saturating_add(u32::from(decision.outcome != Outcome::Parked));
         let mut stamp = Stamp { txn: self.committed.txn + 1, seq: None, generation, attempt };
         if case.visible.is_none() {
             self.send_effect(&decision, case, &mut stamp, means)?;

@@ -168,7 +168,7 @@ impl<S: Store> Task<S> {
         lies: Lies,
         books: &str,
     ) {
-        let generation = command.dead_id.generation + 1;
+        let generation = command.dead_id.generation.saturating_add(1);
         self.note(event, about, Status::Parked(DeadRef { offset: command.dead_id.offset, generation }));
         self.shift((books, Place::Dead), (about.source, Place::Parked));
         let detail = Detail {
@@ -202,7 +202,7 @@ impl<S: Store> Task<S> {
             key: &record.key,
             value: &record.value,
         };
-        let generation = command.dead_id.generation + 1;
+        let generation = command.dead_id.generation.saturating_add(1);
         let past = Past { generation, is_as_is: command.is_as_is, ..Past::default() };
         let visible = self.visible(input.offset, generation);
         let now = self.position.stream_time;

@@ -51,10 +51,10 @@ impl Errands {
         Some(record)
     }
 
-    /// Keeps a record that will be needed again, if there is room.
+    /// Keeps a record that will be needed again, if there is room: half of it is for those that are fetched.
     pub(super) fn keep(&mut self, spot: Spot, record: Option<Loose>) {
         let size = record.as_ref().map_or(0, Loose::size);
-        if record.is_some() && self.ready_bytes + size <= HELD_BYTES {
+        if record.is_some() && self.ready.len() < HELD / 2 && self.ready_bytes + size <= HELD_BYTES / 2 {
             self.ready_bytes += size;
             self.ready.insert(spot, record);
         }

@@ -26,7 +26,8 @@ pub(super) fn overlay(variables: &[(String, String)], tree: &mut Map<String, Val
 }
 
 fn set(variable: &str, value: &str, tree: &mut Map<String, Value>, report: &mut Report) {
-    let words: Vec<String> = variable.trim_start_matches(PREFIX).split("__").map(str::to_ascii_lowercase).collect();
+    let name = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    let words: Vec<String> = name.split("__").map(str::to_ascii_lowercase).collect();
     let (mut keys, mut tree, mut path) = (ROOT, tree, String::new());
     for (position, word) in words.iter().enumerate() {
         let Some(key) = keys.iter().find(|key| key.name == *word) else {

@@ -42,6 +42,11 @@ pub const OWNED: &[(&str, &str)] = &[
     ("fetch.message.max.bytes", SIZES),
     ("fetch.max.bytes", SIZES),
     ("receive.message.max.bytes", SIZES),
+    ("queue.buffering.max.messages", MEMORY),
+    ("queue.buffering.max.kbytes", MEMORY),
+    ("queued.min.messages", MEMORY),
+    ("queued.max.messages.kbytes", MEMORY),
+    ("fetch.wait.max.ms", "how soon a takeover and a retry are done relies on it"),
     ("statistics.interval.ms", "the proof of a clean commit relies on the statistics"),
     ("log.connection.close", "the proof of a clean commit relies on the log of lost connections"),
     ("log.queue", "the proof of a clean commit relies on the log of lost connections"),
@@ -56,4 +61,5 @@ const RETRIES: &str = "it belongs to idempotence: fewer would lose events";
 const TIMEOUTS: &str = "the timeouts follow from `[processor] session_timeout` and from what providers wait for";
 const PROTOCOL: &str = "partitions move one by one, by the cooperative assignor of the classic protocol";
 const OFFSETS: &str = "offsets are committed inside transactions only";
+const MEMORY: &str = "the bounds on memory follow from `batch_events`, `batch_bytes` and `body_limit`";
 const SIZES: &str = "sizes follow from `body_limit`";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use schemas::presets::{Location, Preset, TimeUnit};
+use schemas::presets::{Location, Preset, SecretEncoding, TimeUnit};
 use schemas::verified_event::StaleMode;
 
 use super::read::join;
@@ -26,9 +26,14 @@ pub(super) fn resolve(
     outside: &Outside<'_>,
     report: &mut Report,
 ) -> Option<Source> {
-    let preset = Preset::find(written.provider.as_deref()?)?;
-    let scheme = scheme_of(preset, written.scheme, path, report)?;
-    let secrets = secrets::load(&written.secrets, scheme.secret_encoding, &join(path, "secrets"), outside, report);
+    let preset = written.provider.as_deref().and_then(Preset::find);
+    let scheme = preset.and_then(|preset| scheme_of(preset, written.scheme, path, report));
+    // What does not hang on the provider is looked at all the same: all problems are reported at once.
+    let encoding = scheme.as_ref().map_or(SecretEncoding::Raw, |scheme| scheme.secret_encoding);
+    let secrets = secrets::load(&written.secrets, encoding, &join(path, "secrets"), outside, report);
+    let schema = written.schema.map(|schema| schema_file(schema, &join(path, "schema"), outside, report));
+    let handlers = handlers::resolve(written.handlers, &join(path, "handlers"), outside, report);
+    let (preset, scheme) = (preset?, scheme?);
     let dedup = dedup(written.dedup, &join(path, "dedup"), report);
     let dedup_window = written.dedup_window.map_or(Duration::from_secs(preset.window_s.into()), |window| window.0);
     if !report.is_spoiled(&join(path, "dedup")) {
@@ -75,9 +80,9 @@ pub(super) fn resolve(
         terminal: globs(written.terminal, preset.terminal),
         tolerance,
         body_limit: written.body_limit.map_or(body_limit, |size| size.0),
-        schema: written.schema.map(|schema| schema_file(schema, &join(path, "schema"), outside, report)),
+        schema,
         schedule: written.schedule.map(Schedule::from),
-        handlers: handlers::resolve(written.handlers, &join(path, "handlers"), outside, report),
+        handlers,
         deadline: Duration::from_millis(preset.deadline_ms.into()),
         challenge: preset.challenge.map(str::to_owned),
     })
@@ -186,7 +191,7 @@ fn event_id(preset: &Preset, scheme: &Scheme, written: Option<TextOr<written::Pl
 fn tolerance(preset: &Preset, scheme: &Scheme, written: Option<Duration>, path: &str, report: &mut Report) -> Duration {
     if !scheme.signs_timestamp() {
         if written.is_some() {
-            report.error(&join(path, "tolerance"), "has no use: the signature covers no timestamp, leave it out");
+            report.warn(&join(path, "tolerance"), "has no use: the signature covers no timestamp");
         }
         return Duration::ZERO;
     }
@@ -242,7 +247,7 @@ fn occurred_at(
     times
 }
 
-/// The schema's name and file, after a look whether it is JSON at all.
+/// The schema's name and file, after a look whether it is a JSON Schema.
 fn schema_file(name: String, path: &str, outside: &Outside<'_>, report: &mut Report) -> (String, std::path::PathBuf) {
     let file = outside.folder.join(&name);
     let size = std::fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or_default();
@@ -252,11 +257,14 @@ fn schema_file(name: String, path: &str, outside: &Outside<'_>, report: &mut Rep
     }
     match std::fs::read(&file) {
         Err(error) => report.error(path, format!("{} cannot be read: {error}", file.display())),
-        Ok(bytes) => {
-            if let Err(error) = serde_json::from_slice::<serde_json::Value>(&bytes) {
-                report.error(path, format!("{} is not JSON: {error}", file.display()));
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Err(error) => report.error(path, format!("{} is not JSON: {error}", file.display())),
+            Ok(schema) => {
+                if let Err(error) = jsonschema::validator_for(&schema) {
+                    report.error(path, format!("{} is not a JSON Schema: {error}", file.display()));
+                }
             }
-        }
+        },
     }
     (name, file)
 }

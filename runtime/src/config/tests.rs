@@ -78,6 +78,7 @@ resource_type = "repository"
 occurred_at = "/repository/updated_at"
 snapshots = ["repository.*", "*.updated"]
 terminal = ["*.deleted"]
+tolerance = "5m"
 body_limit = "1MiB"
 schema = "github-push.json"
 schedule = ["1s", "30s", "5s"]
@@ -245,7 +246,12 @@ fn what_an_operator_should_know_is_a_warning_with_its_line() {
         .collect();
     assert_eq!(
         warnings,
-        ["13 [topics] replication", "45 [[source]] github: provider", "65 [[source]] billing: secrets[0]"]
+        [
+            "13 [topics] replication",
+            "45 [[source]] github: provider",
+            "58 [[source]] github: tolerance",
+            "66 [[source]] billing: secrets[0]"
+        ]
     );
 }
 

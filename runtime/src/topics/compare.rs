@@ -89,12 +89,17 @@ fn partitions(plan: &Plan, actual: i32) -> Option<Difference> {
             ),
         ),
         // Fixed at creation, whatever is configured later: a partition feeds those congruent to it.
-        Topic::Clean | Topic::Stale if actual.count_ones() == 1 => {
+        Topic::Clean if actual.count_ones() == 1 => {
             difference(Weight::Allowed, format!("has {actual} partitions, {} are configured: kept", plan.partitions))
         }
-        Topic::Clean | Topic::Stale => {
-            difference(Weight::Fatal, format!("has {actual} partitions: it must be a power of two"))
-        }
+        Topic::Clean => difference(Weight::Fatal, format!("has {actual} partitions: it must be a power of two")),
+        Topic::Stale => difference(
+            Weight::Fatal,
+            format!(
+                "has {actual} partitions, `clean-events` has {}: both need the same, delete it if it is empty",
+                plan.partitions
+            ),
+        ),
         Topic::Resolutions | Topic::Quarantine => {
             difference(Weight::Allowed, format!("has {actual} partitions instead of {}: kept", plan.partitions))
         }

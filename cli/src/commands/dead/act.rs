@@ -54,7 +54,7 @@ pub fn run(config: &Config, wish: &Wish<'_>, can_ask: bool, out: &mut Output<'_>
     let consent = Consent { yes: options.yes, dry_run: options.dry_run, can_ask };
     consent.check(&format!("weir dead {}", wish.verb.as_str()))?;
     let wanted = Wanted::of(options, runtime::clock::now_ms())?;
-    let drafts = if wish.is_original { None } else { Some(Drafts::open(&options.drafts)?) };
+    let drafts = if wish.is_original { None } else { Some(Drafts::existing(&options.drafts)?) };
     let letters = Letters::open(config)?;
     let choice = Choice::make(&letters, &wanted, drafts.as_ref())?;
     let plan = Plan::of(wish.verb, &choice, options.rate);

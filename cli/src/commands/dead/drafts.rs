@@ -27,13 +27,18 @@ pub struct Drafts {
 }
 
 impl Drafts {
-    /// The folder of a command line, or the user's.
+    /// The folder of a command line, or the user's, to keep drafts in.
     pub fn open(options: &DraftsArgs) -> Result<Self, Failure> {
-        let of = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        let folder = folder(options.drafts.clone(), of("XDG_STATE_HOME"), of("HOME"));
+        let folder = folder_of(options);
         Self::in_folder(
             folder.ok_or_else(|| Failure::usage(anyhow!("there is no $HOME to keep drafts in: use --drafts")))?,
         )
+    }
+
+    /// What there is of drafts. Who has no folder has none.
+    pub fn existing(options: &DraftsArgs) -> Result<Self, Failure> {
+        let none = Self { folder: PathBuf::new(), known: HashSet::new() };
+        folder_of(options).map_or(Ok(none), Self::in_folder)
     }
 
     fn in_folder(folder: PathBuf) -> Result<Self, Failure> {
@@ -104,6 +109,11 @@ impl Drafts {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+fn folder_of(options: &DraftsArgs) -> Option<PathBuf> {
+    let of = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    folder(options.drafts.clone(), of("XDG_STATE_HOME"), of("HOME"))
 }
 
 fn found(path: &Path) -> Result<Option<Vec<u8>>, Failure> {

@@ -103,7 +103,7 @@ pub fn run(config: &Config, options: &ShowArgs, out: &mut Output<'_>) -> Result<
         return Ok(Exit::Done);
     }
     let resolution = letters.resolution(options.id)?;
-    let draft = Drafts::open(&options.drafts)?.read(options.id, &letter.event)?;
+    let draft = Drafts::existing(&options.drafts)?.read(options.id, &letter.event)?;
     let shown = shown(options.id, &letter.event, &content, resolution, draft.as_deref());
     out.one(&shown)?;
     if out.form() == Form::Table {

@@ -33,6 +33,7 @@ fn the_producer_is_idempotent_and_gives_up_before_any_provider_does() {
         ("acks", "all"),
         ("message.timeout.ms", "9000"),
         ("compression.type", "zstd"),
+        ("linger.ms", "2"),
         ("message.max.bytes", "1310720"),
     ];
     for (property, value) in expected {

@@ -297,3 +297,12 @@ fn what_is_written_beside_us_is_there_when_it_says_so_and_when_the_store_is_clos
     let written = store.is_written(Duration::from_secs(60));
     assert!(matches!(written, Err(StateError::Broken { doing: "write", partition: 4, .. })), "{written:?}");
 }
+
+#[test]
+fn what_the_machine_lacks_is_no_damage_of_the_files() {
+    let of = |detail: &str| opening_failed(3, detail.to_owned());
+    for detail in ["IO error: No space left on device: While open a file", "Too many open files (os error 24)"] {
+        assert!(matches!(of(detail), StateError::Unopened { partition: 3, .. }), "{detail}");
+    }
+    assert!(matches!(of("Corruption: checksum mismatch"), StateError::Broken { .. }));
+}

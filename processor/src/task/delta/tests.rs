@@ -5,6 +5,7 @@ use schemas::identity::Hash128;
 use crate::books::Place;
 use crate::changelog::{self, Record};
 use crate::emit::Emitter;
+use crate::log::Acks;
 use crate::position::Position;
 use crate::state::overlay::{Overlay, Reader};
 use crate::state::rocks::RocksStores;
@@ -52,4 +53,24 @@ fn a_snapshot_repeats_of_a_mark_that_it_was_seen_and_not_what_it_said_of_its_res
     let reader = Reader { overlay: &overlay, store: &store, cursor: &cursor };
     let last = reader.last("s", keys::class_of(1), 0, RESOURCE, BASE_MS).expect("readable");
     assert_eq!(last.map(|last| last.occurred_at), Some(20));
+}
+
+#[test]
+fn who_only_had_to_wait_is_acquitted_in_the_log_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = RocksStores::new(folder.path().to_owned()).open(0).expect("nobody holds it");
+    let position = Position { attempts: 3, is_marked: true, snapshot_ms: BASE_MS, ..Position::default() };
+    let restored = Restored { store, cursor: Cursor::default(), kept: Changes::default(), effects: Effects::default() };
+    let mut task = Task::new(0, position, restored, BASE_MS, false).expect("readable");
+    assert!(!task.is_touched());
+    task.acquit();
+    assert!(task.is_touched());
+    task.send_delta(BASE_MS, &Emitter::default(), &mut |_| Ok(())).expect("sent");
+    let (_, next, metadata) = task.offsets(&Acks::new());
+    let committed = Position::parse(next, &metadata).expect("ours");
+    assert_eq!((committed.attempts, committed.is_marked), (0, false));
+    // Nothing more to say of it the next time.
+    task.settled(BASE_MS);
+    task.acquit();
+    assert!(!task.is_touched());
 }

@@ -243,6 +243,7 @@ fn a_variable_that_sets_nothing_is_refused() {
         ("WEIR__KAFKA__CLIENT__ACKS", "1"),
         ("WEIR__INGEST__TLS", "a"),
         ("WEIR__", "a"),
+        ("WEIR__WEIR__KAFKA__BROKERS", "a:1"),
     ];
     assert_eq!(
         said("", &variables),
@@ -255,6 +256,7 @@ fn a_variable_that_sets_nothing_is_refused() {
             "WEIR__PROCESSOR__WORKERS: [processor] workers: takes a whole number, not a text",
             "WEIR__RETRY__DELAYS: [retry] delays: lists are not settable by environment: use the file",
             "WEIR__SOURCE__0__NAME: source: lists are not settable by environment: use the file",
+            "WEIR__WEIR__KAFKA__BROKERS: sets no key; did you mean \"WEIR__KAFKA__BROKERS\"?",
             "WEIR__KAFKA__CLIENT__ACKS: [kafka.client] acks: is set by Weir: an answer to a provider promises that every in-sync replica has the event",
         ]
     );

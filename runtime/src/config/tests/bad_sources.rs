@@ -98,10 +98,6 @@ fn a_time_a_schema_or_a_scheme_that_makes_no_sense_is_refused() {
         ],
     );
     check_source(
-        "tolerance = \"5m\"\n",
-        &["weir.toml:5: [[source]] s: tolerance: has no use: the signature covers no timestamp, leave it out"],
-    );
-    check_source(
         "schema = \"none.json\"\n",
         &["weir.toml:5: [[source]] s: schema: none.json cannot be read: No such file or directory (os error 2)"],
     );

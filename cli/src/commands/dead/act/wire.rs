@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -84,20 +84,16 @@ impl KafkaWire {
 
 fn settings(kafka: &config::Kafka, record_bytes: u64, patience: Duration) -> ClientConfig {
     let mut settings = runtime::kafka::client(kafka);
-    if !kafka.client.contains_key("compression.type") {
-        settings.set("compression.type", "lz4");
-    }
+    runtime::kafka::prefer(&mut settings, kafka, &[("compression.type", "lz4"), ("linger.ms", "2")]);
     let patience_ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX).max(10);
     settings
         .set("enable.idempotence", "true")
         .set("acks", "all")
         // What is not delivered by then is not waited for, either.
         .set("message.timeout.ms", patience_ms.to_string())
-        .set("linger.ms", "2")
         .set("message.max.bytes", record_bytes.to_string())
         .set("queue.buffering.max.messages", (2 * OUTSTANDING_MAX).to_string())
-        .set("queue.buffering.max.kbytes", (64 * 1024).max(2 * record_bytes / 1024).to_string())
-        .set("allow.auto.create.topics", "false");
+        .set("queue.buffering.max.kbytes", (64 * 1024).max(2 * record_bytes / 1024).to_string());
     settings
 }
 
@@ -139,7 +135,11 @@ impl Reports {
     }
 }
 
-impl ClientContext for Reports {}
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        runtime::kafka::said(level, facility, message);
+    }
+}
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = Box<u64>;
