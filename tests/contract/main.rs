@@ -2,6 +2,7 @@
 //!
 //! Fixtures are added to, never edited: a change here is a change for everyone who reads our topics.
 
+mod json;
 mod records;
 mod names;
 mod signatures;

@@ -83,6 +83,8 @@ async fn an_authentic_event_is_one_record_with_everything_a_decision_needs() {
     assert_eq!(seen.status, 200);
     assert_eq!(seen.headers[header::CONTENT_TYPE], "application/json");
     assert_eq!(seen.json(), serde_json::json!({ "status": "accepted", "event_id": "evt_1" }));
+    let schema = serde_json::from_str(include_str!("../../../schemas/json/accepted.json")).expect("JSON");
+    assert!(jsonschema::is_valid(&schema, &seen.json()));
 
     let record = door.log.only();
     assert_eq!(record.key, "stripe|customer|cus_1");

@@ -158,6 +158,21 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_what_its_json_schema_says() {
+        let schema = include_str!("../../../../schemas/json/dead_letter.json");
+        let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+        let mut dead = samples::around("3-17-0", b"");
+        for state in [State::Dead, State::Redriven, State::Discarded] {
+            let row = serde_json::to_value(listed(&dead, state)).unwrap();
+            assert!(schema.is_valid(&row), "{row}");
+            (dead.source, dead.event_id, dead.event_type, dead.original_key) = (None, None, None, None);
+        }
+        let mut row = serde_json::to_value(listed(&dead, State::Dead)).unwrap();
+        row["state"] = "open".into();
+        assert!(!schema.is_valid(&row), "a schema that allows anything says nothing");
+    }
+
+    #[test]
     fn what_could_not_be_decoded_is_null() {
         let mut dead = samples::around("3-17-0", b"garbage");
         (dead.source, dead.event_id, dead.event_type) = (None, None, None);
