@@ -328,12 +328,18 @@ async fn control_offsets_outside_the_transaction_lose_events() {
 
 #[tokio::test]
 async fn control_state_on_disk_before_its_commit_loses_events() {
-    let mut rig = Rig::new("control-early").await;
-    rig.feed(400);
-    assert_eq!(rig.run("a", "die-before:commit:12", "state-early").await, Waited::Killed);
-    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
-    let error = rig.check().expect_err("the control is caught");
-    assert!(error.contains("lost"), "{error}");
+    // On a busy machine, partitions come late and even the twelfth commit may hold a snapshot only.
+    for nth in [12, 14, 16] {
+        let mut rig = Rig::new(&format!("control-early-{nth}")).await;
+        rig.feed(400);
+        assert_eq!(rig.run("a", &format!("die-before:commit:{nth}"), "state-early").await, Waited::Killed);
+        assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+        if let Err(error) = rig.check() {
+            assert!(error.contains("lost"), "{error}");
+            return;
+        }
+    }
+    panic!("the control was never caught");
 }
 
 #[tokio::test]
