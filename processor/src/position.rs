@@ -39,14 +39,30 @@ pub struct Position {
     pub snapshot_ms: i64,
     /// Takeovers since the partition last moved.
     pub attempts: u32,
-    /// How many processes died while they handled the next record and nothing else.
+    /// Takeovers since the partition last had no errand: no event that waited for its turn, and no command.
+    pub errand_attempts: u32,
+    /// What may have killed processes, if anything is handled alone.
+    pub alone: Alone,
+    /// How many processes died while they handled that and nothing else.
     pub deaths: u32,
     /// Next command to read: the first retry tier's delay, which names its topic, and an offset.
     pub commands: Option<(String, i64)>,
-    /// A process is about to handle the next record and nothing else.
+    /// A process is about to handle what is handled alone.
     pub is_marked: bool,
     /// First offset of each output partition that may hold effects later than this position.
     pub hints: Hints,
+}
+
+/// What is handled alone because it may kill the process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Alone {
+    /// The next record.
+    #[default]
+    Next,
+    /// The turn of an event that waited, by its offset and how often it was redriven.
+    Turn(i64, u64),
+    /// The command at this offset.
+    Command(i64),
 }
 
 /// First offsets after the last known effects of a partition, per output partition.
@@ -98,6 +114,18 @@ impl Position {
                 put_i64(&mut out, *offset);
             }
         }
+        // Versions before this one know nothing of it, and pass over it.
+        if self.errand_attempts > 0 || self.alone != Alone::Next {
+            put_u64(&mut out, u64::from(self.errand_attempts));
+            let (kind, offset, generation) = match self.alone {
+                Alone::Next => (0, 0, 0),
+                Alone::Turn(src, generation) => (1, src, generation),
+                Alone::Command(offset) => (2, offset, 0),
+            };
+            put_u64(&mut out, kind);
+            put_i64(&mut out, offset);
+            put_u64(&mut out, generation);
+        }
         STANDARD_NO_PAD.encode(out)
     }
 
@@ -129,6 +157,16 @@ impl Position {
         let (tier, next) = (fields.text()?, fields.i64()?);
         position.commands = (!tier.is_empty()).then(|| (tier.to_owned(), next));
         position.hints = Hints { clean: hints(&mut fields)?, stale: hints(&mut fields)?, dead: hints(&mut fields)? };
+        if !fields.is_empty() {
+            position.errand_attempts = u32::try_from(fields.u64()?).map_err(|_| Malformed)?;
+            let (kind, offset, generation) = (fields.u64()?, fields.i64()?, fields.u64()?);
+            position.alone = match kind {
+                0 => Alone::Next,
+                1 => Alone::Turn(offset, generation),
+                2 => Alone::Command(offset),
+                _ => return Err(Malformed.into()),
+            };
+        }
         Ok(position)
     }
 }
@@ -159,6 +197,8 @@ mod tests {
             partitions: 16,
             snapshot_ms: 1_700_000_000_500,
             attempts: 3,
+            errand_attempts: 0,
+            alone: Alone::Next,
             deaths: 2,
             is_marked: true,
             commands: Some(("5s".to_owned(), 12)),
@@ -166,7 +206,11 @@ mod tests {
         };
         let text = position.metadata();
         assert!(text.len() < 120, "{text}");
-        assert_eq!(Position::parse(42, &text), Ok(position));
+        assert_eq!(Position::parse(42, &text).as_ref(), Ok(&position));
+        for alone in [Alone::Next, Alone::Turn(i64::MAX, u64::MAX), Alone::Command(7)] {
+            let position = Position { errand_attempts: 4, alone, ..position.clone() };
+            assert_eq!(Position::parse(42, &position.metadata()), Ok(position));
+        }
     }
 
     #[test]

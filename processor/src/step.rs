@@ -89,6 +89,8 @@ pub struct Past<'a> {
     pub is_as_is: bool,
     /// What came of the calls made for it, with the number of the handler that wanted each.
     pub replies: &'a [(usize, Reply)],
+    /// Processes that died while they handled it and nothing else, if they were enough to give it up.
+    pub died: u32,
 }
 
 impl<'a> Turn<'a> {
@@ -229,6 +231,9 @@ pub fn decide<'a>(
     }
     if let dedup::Verdict::Duplicate { is_conflict } = verdict {
         return Ok(route::duplicate(event, is_conflict));
+    }
+    if turn.past().died > 0 {
+        return Ok(route.poison(event, turn.past().died));
     }
     let (is_held_back, has_room) = match turn {
         // What was broken when it came has nothing to wait for.

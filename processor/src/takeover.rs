@@ -10,7 +10,7 @@ use crate::changelog::{self, Barrier, Record, encode_barrier};
 use crate::emit::{Emitter, Out};
 use crate::lifecycle::Progress;
 use crate::log::{Ends, Fault, Log, Stored};
-use crate::position::{MetadataError, Position};
+use crate::position::{Alone, MetadataError, Position};
 use crate::restore::{Restore, RestoreError, Void};
 use crate::state::{Cursor, StateError, Store, Stores};
 use crate::task::{Restored, Task};
@@ -122,12 +122,12 @@ pub struct Takeover<S> {
 
 impl<S: Store> Takeover<S> {
     /// Learns the position of a partition, or starts its history if it has none. `ends`: those of `verified-events`.
-    /// `survived`: the record that this very process had marked.
+    /// `survived`: what this very process had marked, and the next offset then.
     pub fn begin<L: Log>(
         log: &mut L,
         (partition, ends): (i32, Ends),
         stored: Option<Stored>,
-        survived: Option<i64>,
+        survived: Option<(Alone, i64)>,
     ) -> Result<Result<Self, Lost>, Fault> {
         let lost = match Self::look(log, (partition, ends), stored.clone(), survived)? {
             Ok(takeover) => return Ok(Ok(takeover)),
@@ -145,7 +145,7 @@ impl<S: Store> Takeover<S> {
         log: &mut L,
         (partition, ends): (i32, Ends),
         stored: Option<Stored>,
-        survived: Option<i64>,
+        survived: Option<(Alone, i64)>,
     ) -> Result<Result<Self, Lost>, Fault> {
         let partitions = log.input_partitions().unsigned_abs();
         let found = match stored {
@@ -168,7 +168,8 @@ impl<S: Store> Takeover<S> {
         let mut position = found.clone();
         position.txn += 1;
         position.attempts = position.attempts.saturating_add(1);
-        if position.is_marked && survived != Some(position.next) {
+        position.errand_attempts = position.errand_attempts.saturating_add(1);
+        if position.is_marked && survived != Some((position.alone, position.next)) {
             position.deaths = position.deaths.saturating_add(1);
         }
         position.is_marked = false;

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use schemas::ReasonCode;
 use schemas::command::RecordHeaders;
 use schemas::resolution::Outcome as Resolved;
 
@@ -19,7 +18,6 @@ use crate::state::wait::WaitChange;
 use crate::state::{Changes, Cursor, DeadRef, Entry, Known, ResourceHash, StateError, Store};
 use crate::step::handle::Handlers;
 use crate::step::order::short_hash;
-use crate::step::route::Death;
 use crate::step::{self, Input, Torn, Turn, Undecided};
 use crate::waiting::Waiting;
 use case::Case;
@@ -32,7 +30,10 @@ mod delta;
 mod errands;
 mod letters;
 mod overtaken;
+mod suspicion;
 mod turns;
+
+pub use suspicion::Suspicion;
 
 /// A record's append time may be ahead of our clock by this much before its partition waits.
 pub const CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
@@ -48,23 +49,6 @@ pub struct Shared {
     pub clean_partitions: i32,
     /// When a record is suspected of killing processes.
     pub suspicion: Suspicion,
-}
-
-/// A record that kills every process that handles it is found, and set aside, in two stages. Partitions that were
-/// taken over `attempts` times without moving are handled one record at a time, and who does so says it first, in
-/// the offset's metadata. A record that `deaths` processes did not survive is a dead letter.
-#[derive(Debug, Clone, Copy)]
-pub struct Suspicion {
-    /// Takeovers without a move from which on records are handled one at a time.
-    pub attempts: u32,
-    /// Deaths with one record in hand after which it is given up.
-    pub deaths: u32,
-}
-
-impl Default for Suspicion {
-    fn default() -> Self {
-        Self { attempts: 3, deaths: 3 }
-    }
 }
 
 /// Effects that a torn transaction left visible, found by reconcile.
@@ -157,6 +141,10 @@ pub struct Task<S> {
     overtaken: Overtaken,
     /// Effects that the open transaction has made up for.
     used: Vec<(i64, u64)>,
+    /// The open transaction has a turn or a command.
+    has_errand: bool,
+    /// How many of those were done alone.
+    alone_errands: u32,
     counts: Vec<Count>,
     /// Everything that waits, as the open transaction leaves it.
     waiting: Waiting,
@@ -212,6 +200,8 @@ impl<S: Store> Task<S> {
             effects,
             overtaken,
             used: Vec::new(),
+            has_errand: false,
+            alone_errands: 0,
             counts: Vec::new(),
             waiting,
             errands: Errands::default(),
@@ -325,17 +315,6 @@ impl<S: Store> Task<S> {
         Reader { overlay: &self.overlay, store: &self.store, cursor: &self.cursor }
     }
 
-    /// Why the next record is not even looked at.
-    fn poison(&self, suspicion: Suspicion, visible: Option<Place>) -> Option<Death> {
-        let is_first = self.position.next == self.committed.next;
-        if !is_first || visible.is_some() || self.committed.deaths < suspicion.deaths {
-            return None;
-        }
-        let message =
-            format!("{} processes died while they handled this record and nothing else", self.committed.deaths);
-        Some(Death { reason: ReasonCode::Poison, message, stage: "process" })
-    }
-
     /// The next free sequence number. Numbers a torn transaction used are skipped, so that the set has no gap.
     fn next_seq(&mut self) -> u64 {
         let mut seq = self.position.seq + 1;
@@ -401,38 +380,6 @@ impl<S: Store> Task<S> {
         self.is_dirty = true;
     }
 
-    /// Whether records are to be handled one at a time.
-    pub fn is_suspect(&self, suspicion: Suspicion) -> bool {
-        self.committed.attempts >= suspicion.attempts
-    }
-
-    /// Whether it is said that the next record is being handled.
-    pub fn is_marked(&self) -> bool {
-        self.committed.is_marked
-    }
-
-    /// Says that the next record is about to be handled and nothing else: what to commit for that.
-    pub fn mark(&mut self) -> (i32, i64, String) {
-        self.position.is_marked = true;
-        self.position.txn = self.committed.txn + 1;
-        (self.partition, self.position.next, self.position.metadata())
-    }
-
-    /// The next record waits for something else than a process that survives it. The open transaction says so, or its
-    /// next owners would be counted among those that died of it.
-    pub fn acquit(&mut self) {
-        self.is_dirty |= self.committed.attempts > 0 || self.committed.is_marked;
-        for position in [&mut self.committed, &mut self.position] {
-            position.attempts = 0;
-            position.is_marked = false;
-        }
-    }
-
-    /// The mark is committed.
-    pub fn marked(&mut self) {
-        self.committed = self.position.clone();
-    }
-
     /// The transaction is committed: what it changed is true now. What to count is the answer.
     pub fn settled(&mut self, now_ms: i64) -> Vec<Count> {
         self.committed = self.position.clone();
@@ -440,7 +387,7 @@ impl<S: Store> Task<S> {
         for effect in self.used.drain(..) {
             self.effects.places.remove(&effect);
         }
-        self.is_dirty = false;
+        (self.is_dirty, self.has_errand) = (false, false);
         self.drop_old_effects();
         std::mem::take(&mut self.counts)
     }

@@ -11,6 +11,7 @@ use crate::call::{Caller, NoCaller};
 use crate::emit::Emitter;
 use crate::lifecycle::{Action, Ending, Event, Lifecycle, Progress, Stage};
 use crate::log::{Acks, Bounds, Fault, Heard, Log};
+use crate::position::Alone;
 use crate::state::{StateError, Stores};
 use crate::takeover::{self, Opening, Takeover, TakeoverError};
 use crate::task::{Count, Means, Shared, TakeError, Task};
@@ -64,8 +65,8 @@ pub struct Worker<L, S: Stores, O> {
     takeovers: BTreeMap<i32, Takeover<S::Store>>,
     tasks: BTreeMap<i32, Task<S::Store>>,
     held: Vec<i32>,
-    /// Records this process handled alone, by partition: it is alive, whatever came of it.
-    marked: BTreeMap<i32, i64>,
+    /// What this process handled alone, by partition: it is alive, whatever came of it.
+    marked: BTreeMap<i32, (Alone, i64)>,
     /// Partitions that wait until such a record has been handled.
     aside: Vec<i32>,
     stages: BTreeMap<i32, Stage>,
@@ -203,15 +204,16 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         let mut polled = self.log.collect(&mut self.batch, Bounds { wait_ms, ..self.bounds })?;
         self.bring_back(&mut polled);
         self.batch.remove(&polled.revoked);
-        if let Some(suspect) = self.suspect() {
-            return Ok(self.single_out(suspect, polled));
-        }
         self.run_errands();
         let now_ms = self.log.now_ms();
+        if let Some(suspect) = self.suspect(now_ms) {
+            return Ok(self.single_out(suspect, polled));
+        }
         self.look_at_letters(now_ms);
         let mut batch = self.batch.partitions();
-        let has_more =
-            |task: &Task<S::Store>| task.is_touched() || task.is_snapshot_due(now_ms) || task.has_errands(now_ms);
+        let suspicion = self.shared.suspicion;
+        let has_errands = |task: &Task<S::Store>| task.has_errands(now_ms) && !task.are_errands_suspect(suspicion);
+        let has_more = |task: &Task<S::Store>| task.is_touched() || task.is_snapshot_due(now_ms) || has_errands(task);
         batch.extend(self.tasks.iter().filter(|(_, task)| has_more(task)).map(|(partition, _)| partition));
         batch.retain(|partition| self.tasks.contains_key(partition));
         batch.sort_unstable();

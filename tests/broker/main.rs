@@ -6,6 +6,7 @@
 mod due;
 mod epochs;
 mod letters;
+mod poison;
 mod rig;
 mod rivals;
 mod scene;

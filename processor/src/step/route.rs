@@ -86,6 +86,12 @@ impl<'i> Route<'_, 'i> {
         self.given_up(event, ReasonCode::Overtaken, message, "handle")
     }
 
+    /// The decision about an event that waited, or was redriven, and kills whoever handles it.
+    pub fn poison(self, event: VerifiedEvent<'i>, deaths: u32) -> Decision<'i> {
+        let message = format!("{deaths} processes died while they handled this event and nothing else");
+        self.given_up(event, ReasonCode::Poison, &message, "process")
+    }
+
     fn given_up(
         self,
         event: VerifiedEvent<'i>,

@@ -8,10 +8,12 @@ use schemas::resolution::Outcome as Resolved;
 use schemas::{DeadId, VerifiedEvent, partition};
 
 use super::case::{self, Case};
+use super::suspicion::May;
 use super::{Count, Means, TakeError, Task};
 use crate::books::{Place, UNKNOWN_SOURCE};
 use crate::emit::Stamp;
 use crate::log::Loose;
+use crate::position::Alone;
 use crate::state::wait::{Detail, Lies, WaitChange, Waits};
 use crate::state::{DeadRef, Entry, Seen, StateError, Status, Store, keys};
 use crate::step::dedup::check_of;
@@ -33,8 +35,11 @@ enum Standing {
 impl<S: Store> Task<S> {
     /// Carries out commands that were read, at most so many.
     pub fn take_commands(&mut self, left: &mut usize, tier: &str, means: &mut Means<'_>) -> Result<(), TakeError> {
+        let may = self.may(means.shared.suspicion);
+        let may_run = |record: &Loose| may == May::All || may == May::Only(Alone::Command(record.offset));
         while *left > 0
             && !self.has_torn_input()
+            && self.errands.commands.front().is_some_and(may_run)
             && let Some(record) = self.errands.commands.pop_front()
         {
             let all = record.headers();
@@ -52,7 +57,7 @@ impl<S: Store> Task<S> {
             self.position.commands = Some((tier.to_owned(), record.offset + 1));
             if command.is_some() {
                 *left -= 1;
-                self.is_dirty = true;
+                (self.is_dirty, self.has_errand) = (true, true);
             }
         }
         Ok(())
@@ -203,7 +208,8 @@ impl<S: Store> Task<S> {
             value: &record.value,
         };
         let generation = command.dead_id.generation.saturating_add(1);
-        let past = Past { generation, is_as_is: command.is_as_is, ..Past::default() };
+        let died = self.died_of(Alone::Command(record.offset), means.shared.suspicion);
+        let past = Past { generation, is_as_is: command.is_as_is, died, ..Past::default() };
         let visible = self.visible(input.offset, generation);
         let now = self.position.stream_time;
         let decision = self.decide(&input, Turn::Redrive(past), now, &means.shared.handlers, visible)?;

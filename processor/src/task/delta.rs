@@ -34,13 +34,9 @@ impl<S: Store> Task<S> {
             }
         }
         let outliving = if is_snapshot { Some(self.outliving()?) } else { None };
+        self.clear_suspicion();
         if !self.is_touched() {
             return Ok(());
-        }
-        if self.position.next != self.committed.next {
-            self.position.attempts = 0;
-            self.position.deaths = 0;
-            self.position.is_marked = false;
         }
         self.position.txn = self.committed.txn + 1;
         self.position.delta_txn = self.position.txn;

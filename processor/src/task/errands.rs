@@ -31,7 +31,7 @@ pub(super) struct Errands {
     /// Records that were fetched. `None`: it is gone.
     pub(super) ready: HashMap<Spot, Option<Loose>>,
     ready_bytes: usize,
-    has_heard_all: bool,
+    pub(super) has_heard_all: bool,
     asked: HashSet<Spot>,
     /// What the clock said when it was last looked at.
     seen_ms: i64,

@@ -4,8 +4,10 @@ use schemas::command::{Command, RecordHeaders};
 use schemas::{ReasonCode, headers};
 
 use super::case::Case;
+use super::suspicion::May;
 use super::{Means, TakeError, Task};
 use crate::log::Loose;
+use crate::position::Alone;
 use crate::state::wait::Lies;
 use crate::state::{DeadRef, Store};
 use crate::step::route::{self, Death};
@@ -15,9 +17,19 @@ use crate::waiting::{Item, Spot};
 impl<S: Store> Task<S> {
     /// Gives their turn to events that are due and fetched, at most so many.
     pub fn take_turns(&mut self, left: &mut usize, means: &mut Means<'_>) -> Result<(), TakeError> {
+        let may = self.may(means.shared.suspicion);
+        let most = match may {
+            May::All => *left,
+            May::Only(Alone::Turn(..)) => 1,
+            May::Only(Alone::Next | Alone::Command(_)) => 0,
+        };
         let ready = &self.errands.ready;
-        let due: Vec<Spot> =
-            self.waiting.due(means.now_ms).filter(|spot| ready.contains_key(spot)).take(*left).collect();
+        let is_meant = |spot: &Spot| match may {
+            May::Only(Alone::Turn(src, _)) => spot.1 == src,
+            May::All | May::Only(Alone::Next | Alone::Command(_)) => true,
+        };
+        let due = self.waiting.due(means.now_ms).filter(|spot| ready.contains_key(spot) && is_meant(spot));
+        let due: Vec<Spot> = due.take(most).collect();
         for first in due {
             let mut next = Some(first);
             while let Some(spot) = next.filter(|_| *left > 0) {
@@ -25,7 +37,7 @@ impl<S: Store> Task<S> {
                     break;
                 }
                 *left -= 1;
-                next = self.waiting.next_of(spot.0, means.now_ms);
+                next = self.waiting.next_of(spot.0, means.now_ms).filter(|_| may == May::All);
             }
         }
         Ok(())
@@ -42,6 +54,7 @@ impl<S: Store> Task<S> {
             Some(record) => self.turn(spot, record, &item, means)?,
             None => self.lost(spot, &item, means)?,
         }
+        self.has_errand = true;
         let detail = self.waiting.get(spot).and_then(|item| item.detail.as_deref());
         let is_soon = detail.is_some_and(|detail| self.errands.keeps(detail.due_ms.saturating_sub(means.now_ms)));
         if self.waiting.is_busy(spot) || is_soon {
@@ -67,6 +80,7 @@ impl<S: Store> Task<S> {
             pause_ms,
             is_as_is: command.as_ref().is_some_and(|(command, _)| command.is_as_is),
             replies: &replies,
+            died: self.died_of(Alone::Turn(spot.1, item.generation()), means.shared.suspicion),
         };
         let visible = self.visible(spot.1, past.generation);
         let now = self.position.stream_time;
