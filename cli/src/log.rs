@@ -73,7 +73,7 @@ impl Log {
         settings.set("queued.max.messages.kbytes", AHEAD_KIB);
         settings.set("queued.min.messages", AHEAD_RECORDS);
         // A full queue is looked at again after a second by default: it is empty long before.
-        settings.set("fetch.queue.backoff.ms", "2");
+        runtime::kafka::prefer(&mut settings, &[("fetch.queue.backoff.ms", "2")]);
         settings.set("fetch.max.bytes", FETCH_BYTES);
         settings.set("max.partition.fetch.bytes", FETCH_PARTITION_BYTES);
         let consumer: BaseConsumer = settings.create().context("[kafka.client]").map_err(Failure::usage)?;

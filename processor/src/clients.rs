@@ -98,7 +98,7 @@ fn producer(config: &Config, worker: u16, timeout: Duration) -> ClientConfig {
         // The next transaction often meets the end of the one before: ask again soon.
         ("retry.backoff.ms", "5"),
     ];
-    runtime::kafka::prefer(&mut client, &config.kafka, &preferred);
+    runtime::kafka::prefer(&mut client, &preferred);
     client
 }
 
@@ -146,7 +146,7 @@ fn consumer(config: &Config, isolation: &str) -> ClientConfig {
         .set("receive.message.max.bytes", (record_max.max(100_000_000) + REQUEST_MARGIN).to_string())
         .set("queued.max.messages.kbytes", FETCHED_KIB.max(record_max * 2 / 1024).to_string());
     let preferred = [("fetch.queue.backoff.ms", FETCH_BACKOFF_MS), ("topic.metadata.refresh.interval.ms", "15000")];
-    runtime::kafka::prefer(&mut client, &config.kafka, &preferred);
+    runtime::kafka::prefer(&mut client, &preferred);
     client
 }
 

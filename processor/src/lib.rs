@@ -29,6 +29,8 @@ pub mod kafka;
 pub mod clients;
 pub mod caller;
 pub mod json_schema;
+#[cfg(test)]
+mod samples;
 pub mod rules;
 mod metrics;
 pub mod status;

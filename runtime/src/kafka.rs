@@ -38,11 +38,12 @@ pub fn client(kafka: &config::Kafka) -> ClientConfig {
     client
 }
 
-/// Values that suit one client, where `[kafka.client]` says nothing else. What may not be said there is [`OWNED`].
-pub fn prefer(client: &mut ClientConfig, kafka: &config::Kafka, values: &[(&str, &str)]) {
+/// Values that suit a client of [`client`], where `[kafka.client]` says nothing else. What may not be said there is
+/// [`OWNED`].
+pub fn prefer(client: &mut ClientConfig, values: &[(&str, &str)]) {
     for (property, value) in values {
         let alias = ALIASES.iter().find(|(name, _)| name == property).map_or(*property, |(_, alias)| *alias);
-        if !kafka.client.contains_key(*property) && !kafka.client.contains_key(alias) {
+        if client.get(property).is_none() && client.get(alias).is_none() {
             client.set(*property, *value);
         }
     }
@@ -149,12 +150,12 @@ mod tests {
         let mut kafka = kafka("a:1", Duration::ZERO);
         kafka.client.insert("queue.buffering.max.ms".to_owned(), "3".to_owned());
         let mut client = client(&kafka);
-        prefer(&mut client, &kafka, &[("linger.ms", "10"), ("compression.type", "lz4")]);
+        prefer(&mut client, &[("linger.ms", "10"), ("compression.type", "lz4")]);
         assert_eq!((client.get("linger.ms"), client.get("queue.buffering.max.ms")), (None, Some("3")));
         assert_eq!(client.get("compression.type"), Some("lz4"));
         kafka.client.insert("compression.codec".to_owned(), "zstd".to_owned());
         let mut client = super::client(&kafka);
-        prefer(&mut client, &kafka, &[("compression.type", "lz4")]);
+        prefer(&mut client, &[("compression.type", "lz4")]);
         assert_eq!((client.get("compression.type"), client.get("compression.codec")), (None, Some("zstd")));
     }
 

@@ -268,11 +268,7 @@ async fn give_up_poison(name: &str, has_copy: bool) -> (Rig, (i32, i64)) {
         rig.append([first]);
     }
     let poison = format!("die-before:clean/{partition}/{offset}:1");
-    let mut deaths = 0;
-    while rig.run("a", &poison, "-").await == Waited::Killed {
-        deaths += 1;
-        assert!(deaths < 12, "it is never given up");
-    }
+    let deaths = poison::die_until_given_up(&rig, &poison).await;
     // Three to become suspicious, three with nothing but this record in hand.
     assert!((5..=7).contains(&deaths), "{deaths} processes died");
     rig.check_given_up((partition, offset));

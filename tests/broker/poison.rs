@@ -6,7 +6,7 @@ use weir_tests::stepper::STAYS;
 use weir_tests::wait::wait_until;
 
 use crate::PATIENCE;
-use crate::rig::Waited;
+use crate::rig::{Rig, Waited};
 use crate::scene::{self, Scene, resource_in};
 
 /// Three with nothing else in hand, and before that three to become suspicious, if nobody is yet.
@@ -20,11 +20,7 @@ async fn an_event_that_kills_every_process_when_its_turn_comes_is_given_up_as_we
     scene.feed(&[(held, "twice-0"), (held, "kills-1"), (held, "good-2"), (free, "good-3")]);
     let (partition, ..) = scene::record("alpha", held, "kills-1");
     let deed = format!("die-before:clean/{partition}/1:1");
-    let mut deaths = 0;
-    while scene.rig.run("a", &deed, "-").await == Waited::Killed {
-        deaths += 1;
-        assert!(deaths <= *DEATHS.end(), "it is never given up");
-    }
+    let deaths = die_until_given_up(&scene.rig, &deed).await;
     assert!(DEATHS.contains(&deaths), "{deaths} processes died");
     let dead = scene.dead();
     assert_eq!((dead.len(), dead["kills-1"].reason.as_str()), (1, "poison"), "{dead:?}");
@@ -52,6 +48,16 @@ async fn an_event_that_kills_every_process_when_its_turn_comes_is_given_up_as_we
 
 fn redrive<'a>(id: &'a str, patience: &'a str) -> [&'a str; 8] {
     ["dead", "redrive", id, "--note", "upgraded", "--yes", "--timeout", patience]
+}
+
+/// Runs processes until one ends by itself. How many died.
+pub async fn die_until_given_up(rig: &Rig, deed: &str) -> u32 {
+    let mut deaths = 0;
+    while rig.run("a", deed, "-").await == Waited::Killed {
+        deaths += 1;
+        assert!(deaths < 12, "it is never given up");
+    }
+    deaths
 }
 
 /// Starts processes until the letter is another one. How many died.

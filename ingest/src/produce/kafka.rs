@@ -214,7 +214,7 @@ fn producer_config(kafka: &config::Kafka, record_bytes: u64) -> ClientConfig {
         ("reconnect.backoff.ms", "100"),
         ("reconnect.backoff.max.ms", "1000"),
     ];
-    runtime::kafka::prefer(&mut config, kafka, &preferred);
+    runtime::kafka::prefer(&mut config, &preferred);
     config
         // Retries of the client neither double nor reorder; acks=all comes with it. What was given up at the message
         // time-out may be in the topic all the same: then the provider's next attempt is a copy, which dedup absorbs.

@@ -101,9 +101,9 @@ impl Stores for RocksStores {
 
     fn open(&mut self, partition: i32) -> Result<RocksStore, StateError> {
         let path = self.path(partition);
-        let broken = |detail: String| StateError::Broken { doing: "open", partition, detail };
         if damaged(&self.damaged).contains(&partition) {
-            return Err(broken("a part of it could not be read".to_owned()));
+            let detail = "a part of it could not be read".to_owned();
+            return Err(StateError::Broken { doing: "open", partition, detail });
         }
         let unmade = |error: std::io::Error| opening_failed(partition, error.to_string());
         std::fs::create_dir_all(&path).map_err(unmade)?;

@@ -1,9 +1,7 @@
 //! Decisions that take more than one step.
 
-use schemas::identity;
-use schemas::verified_event::{EventKind, HttpHeaders, StaleMode};
-
 use super::*;
+use crate::samples::event;
 
 /// A state that knows nothing.
 struct Nothing;
@@ -20,31 +18,9 @@ impl View for Nothing {
 
 #[test]
 fn an_event_whose_schema_is_gone_holds_up_its_partition_only_when_it_comes() {
-    let identity = identity::by_id("1");
     let mut value = Vec::new();
-    VerifiedEvent {
-        source: "shop",
-        preset: "shop",
-        event_id: "1",
-        event_type: "",
-        identity: &identity,
-        identity_signed: true,
-        window_ms: 1000,
-        stale: StaleMode::Off,
-        kind: EventKind::Other,
-        occurred_at_ms: None,
-        occurred_at_signed: false,
-        signed_at_ms: None,
-        received_at_ms: 0,
-        content_type: "",
-        assurance: 3,
-        schema: Some("order.json"),
-        defect: None,
-        http_headers: HttpHeaders::default(),
-        body: b"{}",
-    }
-    .encode(&mut value);
-    let input = Input { partition: 0, offset: 0, timestamp: 0, key: b"shop|event|1", value: &value };
+    VerifiedEvent { schema: Some("order.json"), ..event(b"{}") }.encode(&mut value);
+    let input = Input { partition: 0, offset: 0, timestamp: 0, key: b"warehouse|event|1", value: &value };
     let decided = |turn| decide(&input, turn, 0, &Nothing, &Handlers::default(), Torn::default());
     let first = decided(Turn::First { is_held_back: false, has_room: true });
     assert!(matches!(first, Err(Undecided::UnknownSchema { .. })), "{first:?}");

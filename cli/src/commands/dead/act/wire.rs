@@ -84,7 +84,7 @@ impl KafkaWire {
 
 fn settings(kafka: &config::Kafka, record_bytes: u64, patience: Duration) -> ClientConfig {
     let mut settings = runtime::kafka::client(kafka);
-    runtime::kafka::prefer(&mut settings, kafka, &[("compression.type", "lz4"), ("linger.ms", "2")]);
+    runtime::kafka::prefer(&mut settings, &[("compression.type", "lz4"), ("linger.ms", "2")]);
     let patience_ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX).max(10);
     settings
         .set("enable.idempotence", "true")
