@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use runtime::shutdown::Shutdown;
 use runtime::topics::{self, Finding};
 use schemas::{Topic, partition};
 use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::caller::Pool;
@@ -33,6 +35,7 @@ use crate::state::rocks::RocksStores;
 use crate::status::{Reporter, Status};
 use crate::step::handle::{Handler, Handlers};
 use crate::task::{Shared, Suspicion};
+use crate::watch;
 use crate::worker::{Observer, Worker};
 
 /// Pause after a fault; it doubles up to the largest while faults follow each other.
@@ -106,6 +109,7 @@ async fn serve(
 ) -> Result<Exit, Failure> {
     let shutdown = Shutdown::new();
     shutdown.listen();
+    tokio::spawn(ignore_hangups());
     let status = Arc::new(Status::new(config.processor.workers));
     let listener = admin::bind("[processor] admin_listen", config.processor.admin_listen).await?;
     let ready: admin::Ready = {
@@ -124,26 +128,40 @@ async fn serve(
         "processor started"
     );
     let config = Arc::new(config);
+    let _watch = tokio::spawn(watch::watch(Arc::clone(&config), Arc::clone(&status), shutdown.clone()));
     let ended = work(&config, &handlers, &status, &shutdown).await;
     tracing::info!("processor stopped");
     ended
 }
 
-fn told(finding: &runtime::topics::Finding) -> String {
-    format!("topic {}: {}", finding.topic, finding.message)
+/// A processor reads its configuration once. Without this a hang-up that was meant for weir-ingest, which reads its
+/// own again, would end it without a drain.
+async fn ignore_hangups() {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return tracing::warn!(%error, "cannot listen for SIGHUP, which would end this process"),
+    };
+    while hangups.recv().await.is_some() {
+        tracing::warn!("SIGHUP changes nothing here: a processor reads its configuration when it starts");
+    }
 }
 
 /// Waits until the topics are right. `false`: we were asked to stop first.
 async fn await_topics(config: &Config, status: &Status, shutdown: &Shutdown) -> Result<bool, Failure> {
     let mut said = Vec::new();
     while !shutdown.is_triggered() {
-        let missing = match check(config).await {
+        // A broker that is half dead takes its time to answer.
+        let checked = tokio::select! {
+            checked = check(config) => checked,
+            () = shutdown.wait() => return Ok(false),
+        };
+        let missing = match checked {
             Ok(findings) => {
+                let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
                 if findings.iter().any(|finding| finding.is_fatal) {
-                    let lines: Vec<String> = findings.iter().map(told).collect();
                     return Err(Failure::usage(anyhow!("{}", lines.join("\n"))));
                 }
-                findings.iter().map(told).collect()
+                lines
             }
             Err(error) => vec![format!("{error:#}")],
         };
@@ -167,7 +185,7 @@ async fn await_topics(config: &Config, status: &Status, shutdown: &Shutdown) -> 
 }
 
 /// What is wrong with the topics, or with the time-outs that the brokers allow.
-async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
+pub(crate) async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut wanted = config.topics.all();
     wanted.retain(|topic| *topic != Topic::Quarantine);
     // Each makes a client of its own, which takes its time to connect and to close.
@@ -208,11 +226,15 @@ async fn work(
         workers.spawn(ended);
     }
     let mut exit = Ok(Exit::Done);
-    let patience = config.shutdown_timeout;
+    // One time for all of them together, from the wish to stop on.
+    let mut overdue = pin!(async {
+        shutdown.wait().await;
+        tokio::time::sleep(config.shutdown_timeout).await;
+    });
     loop {
         let ended = tokio::select! {
             ended = workers.join_next() => ended,
-            () = async { shutdown.wait().await; tokio::time::sleep(patience).await } => {
+            () = &mut overdue => {
                 tracing::warn!("workers did not stop in time; what they had not committed is done again");
                 return exit;
             }

@@ -59,7 +59,7 @@ pub enum Reply {
         /// Why, for a person.
         message: String,
     },
-    /// It was not made: its host has failed too often of late.
+    /// It was not made: its host has failed too often of late, or too many calls wait for it.
     Open {
         /// When to try again, milliseconds.
         retry_in_ms: u64,

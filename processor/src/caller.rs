@@ -25,6 +25,10 @@ use http::Clients;
 /// Replies that wait for their worker. Calls keep their place in the host's concurrency until theirs was taken, so
 /// that a worker that is busy holds back answers instead of gathering them.
 const REPLIES: usize = 64;
+/// Calls that wait for one host, some kilobytes each. An event that finds no room comes again, which uses up no attempt.
+const QUEUED: usize = 4096;
+/// When, milliseconds: a queue that is full is not empty in a moment.
+const FULL_MS: u64 = 10_000;
 /// Hosts that are remembered although nothing is under way to them.
 const HOSTS: usize = 1024;
 /// Hosts with a name of their own in the metrics.
@@ -89,9 +93,18 @@ impl Pool {
         u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn enqueue(&self, origin: String, queued: Queued) {
-        self.hosts().host(&origin).queue.push_back(queued);
-        self.start(&origin);
+    /// Has a call made. `false`: it is not made, for too many wait for its host.
+    fn enqueue(&self, origin: &str, queued: Queued) -> bool {
+        {
+            let mut hosts = self.hosts();
+            let queue = &mut hosts.host(origin).queue;
+            if queue.len() >= QUEUED {
+                return false;
+            }
+            queue.push_back(queued);
+        }
+        self.start(origin);
+        true
     }
 
     /// Starts what may be made now.
@@ -113,8 +126,7 @@ impl Pool {
     }
 
     fn turn_away(&self, queued: Queued, ms: u64) {
-        let spread_ms = rand::rng().random_range(0..=SPREAD_MS.max(ms / 4));
-        let reply = (queued.ticket, Reply::Open { retry_in_ms: ms.saturating_add(spread_ms) });
+        let reply = (queued.ticket, come_again(ms));
         let sender = queued.replies;
         if let Err(mpsc::error::TrySendError::Full(reply)) = sender.try_send(reply) {
             self.0.runtime.spawn(async move { sender.send(reply).await.unwrap_or_default() });
@@ -149,6 +161,12 @@ impl Pool {
         }
         self.start(&origin);
     }
+}
+
+/// The reply to a call that was not made.
+fn come_again(ms: u64) -> Reply {
+    let spread_ms = rand::rng().random_range(0..=SPREAD_MS.max(ms / 4));
+    Reply::Open { retry_in_ms: ms.saturating_add(spread_ms) }
 }
 
 impl Hosts {
@@ -202,7 +220,7 @@ pub struct Line {
     pool: Pool,
     sender: mpsc::Sender<(Ticket, Reply)>,
     replies: mpsc::Receiver<(Ticket, Reply)>,
-    /// Replies to calls that cannot be made.
+    /// Replies to calls that are not made.
     refused: Vec<(Ticket, Reply)>,
 }
 
@@ -211,7 +229,9 @@ impl Caller for Line {
         match http::address_of(&call.url) {
             Ok(url) => {
                 let queued = Queued { ticket, call, replies: self.sender.clone() };
-                self.pool.enqueue(url.origin().ascii_serialization(), queued);
+                if !self.pool.enqueue(&url.origin().ascii_serialization(), queued) {
+                    self.refused.push((ticket, come_again(FULL_MS)));
+                }
             }
             Err(message) => self.refused.push((ticket, Reply::Refused { message })),
         }

@@ -58,6 +58,12 @@ pub fn clients(config: &Config, worker: u16) -> Clients {
     }
 }
 
+/// Looks at how far the group has come, as a client of it that never joins. What is about to be committed is not waited
+/// for.
+pub(crate) fn watcher(config: &Config) -> ClientConfig {
+    reader(config, "read_uncommitted")
+}
+
 fn group(config: &Config, worker: u16) -> ClientConfig {
     let session = config.processor.session_timeout;
     let mut client = consumer(config, "read_committed");

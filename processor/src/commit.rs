@@ -209,7 +209,7 @@ impl Transactions {
 
     fn admit(&self, connected: Result<Connected, KafkaError>) -> Result<Connected, Fault> {
         let admitted = connected.and_then(|connected| self.maker.admit(connected));
-        admitted.map_err(|error| unsure("make a fresh producer", &error))
+        admitted.map_err(|error| Fault::unsure("make a fresh producer", &error))
     }
 
     /// Opens a transaction under the membership of this moment: if we lose it before the end, the broker refuses.
@@ -234,7 +234,7 @@ impl Transactions {
         self.began_ms = runtime::clock::now_ms();
         self.added = 0;
         self.is_used = true;
-        self.producer()?.begin_transaction().map_err(|error| unsure(doing, &error))
+        self.producer()?.begin_transaction().map_err(|error| Fault::unsure(doing, &error))
     }
 
     /// Adds a record.
@@ -264,7 +264,7 @@ impl Transactions {
                     producer.poll(POLL);
                     next = back;
                 }
-                Err((error, _)) => return Err(unsure("produce a record", &error)),
+                Err((error, _)) => return Err(Fault::unsure("produce a record", &error)),
             }
         }
     }
@@ -295,7 +295,7 @@ impl Transactions {
             // A negative offset would be ignored silently; ours can't be.
             assert!(*next >= 0, "an offset to commit is never negative");
             let mut element = list.add_partition(topic, *partition);
-            element.set_offset(Offset::Offset(*next)).map_err(|error| unsure(doing, &error))?;
+            element.set_offset(Offset::Offset(*next)).map_err(|error| Fault::unsure(doing, &error))?;
             element.set_metadata(metadata.as_str());
         }
         let Some(membership) = &self.membership else {
@@ -303,7 +303,7 @@ impl Transactions {
         };
         self.producer()?
             .send_offsets_to_transaction(&list, membership, self.timeout)
-            .map_err(|error| unsure(doing, &error))
+            .map_err(|error| Fault::unsure(doing, &error))
     }
 
     /// Commits. `false`: committed, but the producer must not be used again.
@@ -311,7 +311,10 @@ impl Transactions {
     pub(crate) fn commit(&mut self) -> Result<bool, Fault> {
         // Any other timeout than never can leave the client out of step with the broker.
         let current = self.current()?;
-        current.producer.commit_transaction(Timeout::Never).map_err(|error| unsure("commit a transaction", &error))?;
+        current
+            .producer
+            .commit_transaction(Timeout::Never)
+            .map_err(|error| Fault::unsure("commit a transaction", &error))?;
         let is_reusable = !current.is_tainted();
         self.membership = None;
         Ok(is_reusable)
@@ -331,10 +334,4 @@ impl Transactions {
 #[expect(clippy::disallowed_methods, reason = "the one door to transactions")]
 fn take_epoch(producer: &BaseProducer<TransactionContext>, patience: Duration) -> Result<(), KafkaError> {
     producer.init_transactions(patience)
-}
-
-/// Also a fenced member or producer is only unsure: a transaction that timed out, or a session that ended, looks the
-/// same. Whether another process runs as this instance is for the group's own poll to say.
-fn unsure(doing: &'static str, error: &KafkaError) -> Fault {
-    Fault::Unsure { doing, detail: error.to_string() }
 }

@@ -281,18 +281,18 @@ impl Emitter {
         &'a mut self,
         tier: usize,
         input: &Input<'a>,
-        failures: &Failures<'a>,
+        originals: &RecordHeaders<'a>,
         retry: &Retry,
         detail: &Detail,
         stamp: Stamp,
     ) -> Record<'a> {
         let headers = &mut self.headers;
         headers.clear();
-        headers.others(&failures.originals);
+        headers.others(originals);
         headers.number(headers::WEIR_HOP, u64::from(detail.hops));
         headers.number(headers::WEIR_ATTEMPT, u64::from(stamp.attempt));
         headers.number(headers::WEIR_DUE, detail.due_ms.unsigned_abs());
-        headers.number(headers::WEIR_FIRST_FAILED, failures.first_ms.unsigned_abs());
+        headers.number(headers::WEIR_FIRST_FAILED, detail.first_failed_ms.unsigned_abs());
         headers.text(headers::WEIR_REASON, retry.reason.as_str());
         headers.text(headers::WEIR_MESSAGE, cut(&retry.message));
         stamp_with(headers, input, stamp);
@@ -416,7 +416,7 @@ mod tests {
             record.headers.iter().map(|(name, value)| name.len() + value.unwrap_or_default().len()).sum()
         };
         assert!(size(emitter.dead(None, None, &input, &failures, &death, stamp)) < 4096);
-        assert!(size(emitter.retry(0, &input, &failures, &retry, &Detail::default(), stamp)) < 4096);
+        assert!(size(emitter.retry(0, &input, &Vec::new(), &retry, &Detail::default(), stamp)) < 4096);
     }
 
     #[test]

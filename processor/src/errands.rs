@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::log::{Heard, Loose, Want};
-use crate::reader::{self, Quiet, Reader, is_outage, ranges};
+use crate::reader::{self, Quiet, Reader, headers_of, input_of, is_outage, ranges};
 use crate::state::wait::Lies;
 
 /// Questions that wait between the worker and the thread, and answers, and the bytes of those. A worker takes answers
@@ -320,15 +320,7 @@ fn go_on(reader: &BaseConsumer<Quiet>, places: &Places, place: &(String, i32), a
 }
 
 fn loose(message: &BorrowedMessage<'_>) -> Loose {
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    Loose {
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis().unwrap_or_default(),
-        key: message.key().unwrap_or_default().to_vec(),
-        value: message.payload().unwrap_or_default().to_vec(),
-        headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
-    }
+    Loose::of(&input_of(message), &headers_of(message))
 }
 
 /// Reads the first retry topic of the partitions that are ours.

@@ -98,12 +98,12 @@ impl KafkaLog {
     }
 
     fn all_ends(&self, wanted: &[(String, i32)]) -> Result<Vec<Ends>, Fault> {
-        self.reader.ends(wanted).map_err(|error| unsure("ask where partitions end", &error))
+        self.reader.ends(wanted).map_err(|error| Fault::unsure("ask where partitions end", &error))
     }
 
     fn one_end(&self, topic: String, partition: i32) -> Result<Ends, Fault> {
         let answer = self.all_ends(&[(topic, partition)])?;
-        answer.first().copied().ok_or_else(|| unsure("ask where partitions end", &KafkaError::Canceled))
+        answer.first().copied().ok_or_else(|| Fault::unsure("ask where partitions end", &KafkaError::Canceled))
     }
 
     fn read_back(
@@ -115,7 +115,7 @@ impl KafkaLog {
     ) -> Result<BTreeMap<i32, Scanned>, Fault> {
         let topic = self.topic(out);
         let scanned = self.reader.scan(&topic, from, Duration::from_millis(budget_ms), each);
-        scanned.map_err(|error| unsure("read back", &error))
+        scanned.map_err(|error| Fault::unsure("read back", &error))
     }
 }
 
@@ -125,15 +125,15 @@ impl Log for KafkaLog {
     }
 
     fn run(&mut self, next: &[(i32, i64)]) -> Result<(), Fault> {
-        self.group.run(next).map_err(|error| unsure("let records flow", &error))
+        self.group.run(next).map_err(|error| Fault::unsure("let records flow", &error))
     }
 
     fn pause(&mut self, partition: i32) -> Result<(), Fault> {
-        self.group.pause(partition).map_err(|error| unsure("pause a partition", &error))
+        self.group.pause(partition).map_err(|error| Fault::unsure("pause a partition", &error))
     }
 
     fn follow(&mut self, from: &[(i32, i64)]) -> Result<(), Fault> {
-        self.ear.follow(from, &self.reader).map_err(|error| unsure("read commands", &error))
+        self.ear.follow(from, &self.reader).map_err(|error| Fault::unsure("read commands", &error))
     }
 
     fn unfollow(&mut self, partition: i32) {
@@ -155,12 +155,14 @@ impl Log for KafkaLog {
     fn positions(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
         let doing = "read committed offsets";
         // Someone may have added partitions since we connected.
-        self.input_partitions = self.reader.partitions(&self.input).map_err(|error| unsure(doing, &error))?;
-        self.reader.positions(&self.input, partitions).map_err(|error| unsure(doing, &error))
+        self.input_partitions = self.reader.partitions(&self.input).map_err(|error| Fault::unsure(doing, &error))?;
+        self.reader.positions(&self.input, partitions).map_err(|error| Fault::unsure(doing, &error))
     }
 
     fn glance(&mut self, partitions: &[i32]) -> Result<Vec<(i32, Option<Stored>)>, Fault> {
-        self.reader.glance(&self.input, partitions).map_err(|error| unsure("glance at committed offsets", &error))
+        self.reader
+            .glance(&self.input, partitions)
+            .map_err(|error| Fault::unsure("glance at committed offsets", &error))
     }
 
     fn input_ends(&mut self, partition: i32) -> Result<Ends, Fault> {
@@ -170,6 +172,10 @@ impl Log for KafkaLog {
     fn input_ends_of(&mut self, partitions: &[i32]) -> Result<BTreeMap<i32, Ends>, Fault> {
         let wanted: Vec<_> = partitions.iter().map(|partition| (self.input.clone(), *partition)).collect();
         Ok(partitions.iter().copied().zip(self.all_ends(&wanted)?).collect())
+    }
+
+    fn first_after(&mut self, times: &[(i32, i64)]) -> Result<BTreeMap<i32, i64>, Fault> {
+        self.reader.first_after(&self.input, times).map_err(|error| Fault::unsure("look for a time", &error))
     }
 
     fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault> {
@@ -206,7 +212,7 @@ impl Log for KafkaLog {
     }
 
     fn rest(&mut self) -> Result<(), Fault> {
-        self.reader.rest().map_err(|error| unsure("stop reading back", &error))
+        self.reader.rest().map_err(|error| Fault::unsure("stop reading back", &error))
     }
 
     fn recycle(&mut self) -> Result<(), Fault> {
@@ -248,8 +254,4 @@ impl Log for KafkaLog {
     fn nonce(&mut self) -> u64 {
         rand::random()
     }
-}
-
-fn unsure(doing: &'static str, error: &KafkaError) -> Fault {
-    Fault::Unsure { doing, detail: error.to_string() }
 }

@@ -34,5 +34,6 @@ mod samples;
 pub mod rules;
 mod metrics;
 pub mod status;
+mod watch;
 pub mod app;
 pub mod program;

@@ -33,6 +33,15 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// A call that failed, with everything that led to it. Also a fenced member or producer is only unsure: a
+    /// transaction that timed out, or a session that ended, looks the same. Whether another process runs as this
+    /// instance is for the group's own poll to say.
+    pub fn unsure(doing: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Unsure { doing, detail: runtime::report::chain(error) }
+    }
+}
+
 /// What a collection brought besides records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Polled {
@@ -132,6 +141,19 @@ pub struct Loose {
 }
 
 impl Loose {
+    /// A copy of a record.
+    pub fn of(input: &Input<'_>, headers: &schemas::command::RecordHeaders<'_>) -> Self {
+        let owned = |(name, value): &(&str, Option<&[u8]>)| ((*name).to_owned(), value.map(<[u8]>::to_vec));
+        Self {
+            partition: input.partition,
+            offset: input.offset,
+            timestamp: input.timestamp,
+            key: input.key.to_vec(),
+            value: input.value.to_vec(),
+            headers: headers.iter().map(owned).collect(),
+        }
+    }
+
     /// As a decision sees it.
     pub fn input(&self) -> Input<'_> {
         let Self { partition, offset, timestamp, key, value, .. } = self;
@@ -204,6 +226,8 @@ pub trait Log {
     fn input_ends_of(&mut self, partitions: &[i32]) -> Result<BTreeMap<i32, Ends>, Fault> {
         partitions.iter().map(|partition| Ok((*partition, self.input_ends(*partition)?))).collect()
     }
+    /// Where partitions of `verified-events` have their first record that was appended after a time, if they have one.
+    fn first_after(&mut self, times: &[(i32, i64)]) -> Result<BTreeMap<i32, i64>, Fault>;
     /// Where an output partition begins and ends.
     fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault>;
     /// The same of several partitions, at once where that can be.

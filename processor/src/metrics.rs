@@ -5,6 +5,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use schemas::resolution::Outcome;
+
 use crate::books::Place;
 use crate::lifecycle::Stage;
 use crate::takeover::Opening;
@@ -20,10 +22,13 @@ const ATTEMPTS: &str = "weir_processor_attempts";
 const REDRIVES: &str = "weir_processor_redrives_total";
 const PARKED_RESOURCES: &str = "weir_processor_parked_resources";
 const RETRY_LAG: &str = "weir_processor_retry_lag_seconds";
+const LAG_RECORDS: &str = "weir_processor_lag_records";
+const LAG_SECONDS: &str = "weir_processor_lag_seconds";
 const DEAD_DEPTH: &str = "weir_processor_dead_depth";
 const DEAD_OLDEST: &str = "weir_processor_dead_oldest_timestamp_seconds";
 const TORN: &str = "weir_processor_torn_transactions_total";
 const BEHIND: &str = "weir_processor_offsets_behind_total";
+const NOT_LOOKED: &str = "weir_processor_offset_checks_failed_total";
 const TAKEOVERS: &str = "weir_processor_takeovers_total";
 const READ_ERRORS: &str = "weir_processor_read_errors_total";
 const FAULTS: &str = "weir_processor_faults_total";
@@ -56,12 +61,22 @@ pub(crate) fn describe() {
         "When the oldest open dead letter of this process died; 0: none is known"
     );
     describe_gauge!(RETRY_LAG, Unit::Seconds, "How overdue the next waiting event of this process is");
+    describe_gauge!(
+        LAG_RECORDS,
+        "Records of verified-events that the partitions of this process have not committed yet"
+    );
+    describe_gauge!(
+        LAG_SECONDS,
+        Unit::Seconds,
+        "How old the oldest of them may be, in the partition that is furthest behind; 0: nothing waits"
+    );
     describe_counter!(ID_CONFLICTS, "Signed ids that came again with another body");
     describe_counter!(TORN, "Records of torn transactions that were found and neutralised");
     describe_counter!(
         BEHIND,
         "Committed offsets that lay behind a confirmed commit, by whether what it wrote was there"
     );
+    describe_counter!(NOT_LOOKED, "Times the group could not be asked whether it knows the last commits");
     describe_counter!(TAKEOVERS, "Partitions taken over, by how their store was found");
     describe_counter!(
         READ_ERRORS,
@@ -75,6 +90,32 @@ pub(crate) fn describe() {
     describe_gauge!(CALLS_UNDER_WAY, "Calls under way, by host");
     describe_gauge!(BREAKER, "Whether a host is called: 0 yes, 1 on trial, 2 not for now");
     describe_histogram!(ACTION_SECONDS, Unit::Seconds, "Time of each action of a worker");
+    begin();
+}
+
+/// A counter that appears with its first increment hides that increment from whoever asks for a rate. Those that an
+/// alert may wait for are there from the start.
+fn begin() {
+    for name in [TORN, NOT_LOOKED, READ_ERRORS, FAULTS] {
+        counter!(name).increment(0);
+    }
+    for is_final in [true, false] {
+        counter!(WAITING, "final" => truth(is_final)).increment(0);
+    }
+    for is_there in [true, false] {
+        counter!(BEHIND, "records" => presence(is_there)).increment(0);
+    }
+    for result in Outcome::ALL {
+        counter!(REDRIVES, "result" => result.as_str()).increment(0);
+    }
+}
+
+fn truth(is_true: bool) -> &'static str {
+    if is_true { "true" } else { "false" }
+}
+
+fn presence(is_there: bool) -> &'static str {
+    if is_there { "there" } else { "missing" }
 }
 
 /// Shows the committed tally of one source and place.
@@ -106,10 +147,20 @@ pub(crate) fn attempts(source: String, attempts: u32) {
     histogram!(ATTEMPTS, "source" => source).record(f64::from(attempts));
 }
 
-/// How many resources have waiting events, and how overdue the next one is.
-pub(crate) fn waiting(resources: usize, lag_ms: i64) {
+/// How many resources have waiting events.
+pub(crate) fn parked(resources: usize) {
     gauge!(PARKED_RESOURCES).set(resources as f64);
-    gauge!(RETRY_LAG).set(lag_ms.max(0) as f64 / 1000.0);
+}
+
+/// How overdue the next waiting event is.
+pub(crate) fn overdue(ms: i64) {
+    gauge!(RETRY_LAG).set(ms.max(0) as f64 / 1000.0);
+}
+
+/// How many records are not committed yet, and how old the oldest of them may be.
+pub(crate) fn lag(records: i64, oldest_ms: i64) {
+    gauge!(LAG_RECORDS).set(records as f64);
+    gauge!(LAG_SECONDS).set(oldest_ms as f64 / 1000.0);
 }
 
 /// How many open dead letters the partition with most of them has, and when the oldest of all died.
@@ -140,7 +191,12 @@ pub(crate) fn taken_over(opening: Opening, torn: u64) {
 
 /// The group did not know our last commit.
 pub(crate) fn behind(is_there: bool) {
-    counter!(BEHIND, "records" => if is_there { "there" } else { "missing" }).increment(1);
+    counter!(BEHIND, "records" => presence(is_there)).increment(1);
+}
+
+/// The group could not be asked whether it knows our last commits.
+pub(crate) fn not_looked() {
+    counter!(NOT_LOOKED).increment(1);
 }
 
 /// Reading verified-events met an error.
@@ -155,7 +211,7 @@ pub(crate) fn fault() {
 
 /// A partition can't go on.
 pub(crate) fn trouble(is_final: bool) {
-    counter!(WAITING, "final" => if is_final { "true" } else { "false" }).increment(1);
+    counter!(WAITING, "final" => truth(is_final)).increment(1);
 }
 
 /// How many partitions are in a stage.

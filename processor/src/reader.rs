@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
@@ -13,12 +13,14 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use schemas::command::RecordHeaders;
 use schemas::headers;
-use std::time::Instant;
 
 use crate::log::{Ends, Found, Scan, Scanned, Stored};
+use crate::step::Input;
 
-const ANSWER: Duration = Duration::from_secs(10);
+/// Patience with an answer.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 /// Patience with an answer that nobody needs.
 const WAKE: Duration = Duration::from_millis(100);
 /// Committed offsets wait for a pending transaction, which its coordinator ends within the transaction timeout.
@@ -49,7 +51,7 @@ pub(crate) fn told(error: &KafkaError, reason: &str) {
 }
 
 /// Committed offsets by partition.
-type Positions = Vec<(i32, Option<Stored>)>;
+pub(crate) type Positions = Vec<(i32, Option<Stored>)>;
 
 /// The two reading clients.
 pub(crate) struct Reader {
@@ -67,29 +69,12 @@ impl Reader {
 
     /// Committed offsets with their metadata, once decided.
     pub(crate) fn positions(&self, topic: &str, partitions: &[i32]) -> KafkaResult<Positions> {
-        self.positions_within(DECIDED, topic, partitions)
+        committed(&self.committed, DECIDED, topic, partitions)
     }
 
     /// The same, if they are decided and somebody says so at once.
     pub(crate) fn glance(&self, topic: &str, partitions: &[i32]) -> KafkaResult<Positions> {
-        self.positions_within(GLANCE, topic, partitions)
-    }
-
-    fn positions_within(&self, patience: Duration, topic: &str, partitions: &[i32]) -> KafkaResult<Positions> {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            list.add_partition(topic, *partition);
-        }
-        let mut positions = Vec::with_capacity(partitions.len());
-        for element in self.committed.committed_offsets(list, patience)?.elements() {
-            element.error()?;
-            let stored = match element.offset() {
-                Offset::Offset(next) => Some(Stored { next, metadata: element.metadata().to_owned() }),
-                Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
-            };
-            positions.push((element.partition(), stored));
-        }
-        Ok(positions)
+        committed(&self.committed, GLANCE, topic, partitions)
     }
 
     /// Where partitions begin and end. What was the end is asked before what is decided.
@@ -104,6 +89,28 @@ impl Reader {
     /// Where partitions begin and end, whatever is decided. This client fetches nothing, so nobody waits behind a fetch.
     pub(crate) fn ranges(&self, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<RangeInclusive<i64>>> {
         ranges(&self.raw, topic, partitions)
+    }
+
+    /// Where partitions have their first record that was appended after a time, if they have one.
+    pub(crate) fn first_after(&self, topic: &str, times: &[(i32, i64)]) -> KafkaResult<BTreeMap<i32, i64>> {
+        if times.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut list = TopicPartitionList::with_capacity(times.len());
+        for (partition, time) in times {
+            list.add_partition_offset(topic, *partition, Offset::Offset(time.saturating_add(1).max(0)))?;
+        }
+        let mut found = BTreeMap::new();
+        for element in self.raw.offsets_for_times(list, ANSWER)?.elements() {
+            element.error()?;
+            match element.offset() {
+                Offset::Offset(offset) => {
+                    found.insert(element.partition(), offset);
+                }
+                Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => {}
+            }
+        }
+        Ok(found)
     }
 
     /// How many partitions a topic has.
@@ -226,6 +233,29 @@ impl Standing {
     }
 }
 
+/// Committed offsets of a client's group with their metadata; once decided, if the client reads what is committed.
+pub(crate) fn committed(
+    client: &BaseConsumer<Quiet>,
+    patience: Duration,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<Positions> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    let mut positions = Vec::with_capacity(partitions.len());
+    for element in client.committed_offsets(list, patience)?.elements() {
+        element.error()?;
+        let stored = match element.offset() {
+            Offset::Offset(next) => Some(Stored { next, metadata: element.metadata().to_owned() }),
+            Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+        };
+        positions.push((element.partition(), stored));
+    }
+    Ok(positions)
+}
+
 /// Where partitions begin and end, as a client sees it.
 pub(crate) fn ranges(
     client: &BaseConsumer<Quiet>,
@@ -272,6 +302,23 @@ pub(crate) fn offsets(
 pub(crate) fn is_outage(error: &KafkaError) -> bool {
     let outage = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::BrokerTransportFailure];
     error.rdkafka_error_code().is_some_and(|code| outage.contains(&code))
+}
+
+/// A record as a decision sees it.
+pub(crate) fn input_of<'a>(message: &'a BorrowedMessage<'_>) -> Input<'a> {
+    Input {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or_default(),
+        key: message.key().unwrap_or_default(),
+        value: message.payload().unwrap_or_default(),
+    }
+}
+
+/// Its headers, borrowed.
+pub(crate) fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> RecordHeaders<'a> {
+    let headers = message.headers();
+    headers.into_iter().flat_map(|headers| headers.iter()).map(|header| (header.key, header.value)).collect()
 }
 
 fn found<'a>(message: &'a BorrowedMessage<'_>) -> Found<'a> {

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use schemas::topics::EVENT_RETENTION_MS;
+
 use crate::books::{Place, Tallies};
 use crate::lifecycle::Stage;
 use crate::log::Fault;
@@ -17,8 +19,11 @@ use crate::worker::Observer;
 pub const DEAD_MAX: u64 = 10;
 /// And so is one that has been open for longer, milliseconds.
 pub const DEAD_AGE_MAX_MS: i64 = 60 * 60 * 1000;
+const HOUR_MS: i64 = 60 * 60 * 1000;
 /// So many warnings are read by somebody.
 const WARNINGS: usize = 20;
+/// Who is behind by more than a quarter of what `verified-events` keeps may lose records soon.
+const LAG_MAX_MS: i64 = EVENT_RETENTION_MS / 4;
 
 /// The status of a process.
 #[derive(Debug)]
@@ -36,6 +41,10 @@ struct Inner {
     waiting: BTreeMap<i32, (usize, Option<i64>)>,
     /// For each partition how many dead letters are open, and when the oldest of them died.
     letters: BTreeMap<i32, (u64, Option<i64>)>,
+    /// For each partition that is behind how old what waits may be, in milliseconds.
+    lags: BTreeMap<i32, i64>,
+    /// What is wrong with the topics since they were right.
+    findings: Vec<String>,
 }
 
 impl Status {
@@ -50,6 +59,8 @@ impl Status {
             tallies: BTreeMap::new(),
             waiting: BTreeMap::new(),
             letters: BTreeMap::new(),
+            lags: BTreeMap::new(),
+            findings: Vec::new(),
         }))
     }
 
@@ -88,7 +99,14 @@ impl Status {
     /// What a person should look at, although this process does its job.
     pub fn warnings(&self, now_ms: i64) -> Vec<String> {
         let inner = self.lock();
-        let mut warnings = Vec::new();
+        let mut warnings = inner.findings.clone();
+        for (partition, age_ms) in inner.lags.iter().filter(|(_, age_ms)| **age_ms > LAG_MAX_MS) {
+            warnings.push(format!(
+                "partition {partition} is up to {} h behind, and verified-events keeps records for {} h",
+                age_ms / HOUR_MS,
+                EVENT_RETENTION_MS / HOUR_MS
+            ));
+        }
         for (partition, (dead, since)) in &inner.letters {
             if *dead > DEAD_MAX {
                 warnings.push(format!("partition {partition} has {dead} open dead letters, more than {DEAD_MAX}"));
@@ -108,6 +126,26 @@ impl Status {
             warnings.push(format!("and {more} more"));
         }
         warnings
+    }
+
+    /// The partitions of this process.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.lock().stages.keys().copied().collect()
+    }
+
+    /// How old what waits may be, in milliseconds, of each partition that is behind.
+    pub(crate) fn set_lags(&self, lags: BTreeMap<i32, i64>) {
+        self.lock().lags = lags;
+    }
+
+    /// What is wrong with the topics since they were right.
+    pub(crate) fn set_findings(&self, findings: Vec<String>) {
+        self.lock().findings = findings;
+    }
+
+    /// Shows how overdue the next waiting event is, which grows by itself.
+    pub(crate) fn show_overdue(&self) {
+        self.lock().show_overdue();
     }
 
     fn set_letters(&self, partition: i32, dead: u64, since: Option<i64>) {
@@ -138,10 +176,8 @@ impl Status {
 
     fn set_waiting(&self, partition: i32, resources: usize, next_due: Option<i64>) {
         let mut inner = self.lock();
-        let is_new = inner.waiting.insert(partition, (resources, next_due)) != Some((resources, next_due));
-        if is_new || next_due.is_some() {
-            inner.show_waiting();
-        }
+        inner.waiting.insert(partition, (resources, next_due));
+        inner.show_waiting();
     }
 
     fn set_tallies(&self, partition: i32, tallies: &Tallies) {
@@ -158,9 +194,12 @@ impl Status {
 
 impl Inner {
     fn show_waiting(&self) {
-        let resources = self.waiting.values().map(|(resources, _)| resources).sum();
+        metrics::parked(self.waiting.values().map(|(resources, _)| resources).sum());
+    }
+
+    fn show_overdue(&self) {
         let next_due = self.waiting.values().filter_map(|(_, next_due)| *next_due).min();
-        metrics::waiting(resources, next_due.map_or(0, |due| runtime::clock::now_ms() - due));
+        metrics::overdue(next_due.map_or(0, |due| runtime::clock::now_ms() - due));
     }
 
     fn show_letters(&self) {
@@ -234,6 +273,15 @@ impl Observer for Reporter {
             tracing::warn!(partition, torn, "effects of a torn transaction were found and neutralised");
         }
         tracing::info!(partition, ?opening, "partition taken over");
+    }
+
+    fn distrusted(&mut self, partition: i32, why: &str) {
+        tracing::warn!(partition, why, "the local state is not trusted, and is built anew from the changelog");
+    }
+
+    fn not_looked(&mut self, fault: &Fault) {
+        metrics::not_looked();
+        tracing::debug!(%fault, "whether the group knows the last commits could not be asked");
     }
 
     fn behind(&mut self, partition: i32, (own, known): (u64, u64), is_there: bool) {

@@ -5,6 +5,9 @@
 //! known before anything is emitted.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+
+use runtime::report::chain;
 
 use crate::changelog::{self, Barrier, Record, encode_barrier};
 use crate::emit::{Emitter, Out};
@@ -55,6 +58,23 @@ pub enum Lost {
         start: i64,
         /// Where it ends.
         high: i64,
+    },
+    /// The log is not the one that was read.
+    #[error(
+        "offset {next} is committed for partition {partition}, and everything before it was appended at or before \
+         {read_until}, but its record {newer} was appended later: verified-events was deleted and made anew. What it \
+         held is lost; to go on with what it holds, stop everything, reset the group and delete state-changelog on \
+         purpose"
+    )]
+    Recreated {
+        /// Which partition.
+        partition: i32,
+        /// What is committed.
+        next: i64,
+        /// Greatest append time that was read, in milliseconds since the epoch.
+        read_until: i64,
+        /// The first record that was appended later.
+        newer: i64,
     },
     /// The topic has another number of partitions than the state was built for: keys are elsewhere now.
     #[error(
@@ -108,6 +128,22 @@ pub enum Opening {
     Rebuilt,
 }
 
+/// What is known of a partition of `verified-events` besides its committed offset.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence {
+    /// Where it begins and ends.
+    pub ends: Ends,
+    /// Its first record that was appended later than everything that was read of it.
+    pub newer: Option<i64>,
+    /// What this very process had marked, and the next offset then.
+    pub survived: Option<(Alone, i64)>,
+}
+
+/// The greatest append time that was read of a partition, by its committed offset.
+pub fn read_until(stored: &Stored) -> Option<i64> {
+    Position::parse(stored.next, &stored.metadata).ok().map(|position| position.stream_time)
+}
+
 /// A takeover in progress.
 #[derive(Debug)]
 pub struct Takeover<S> {
@@ -118,18 +154,19 @@ pub struct Takeover<S> {
     restoring: Option<(S, Restore)>,
     opening: Opening,
     voids: Vec<Void>,
+    /// Why the local store was given up, until somebody asks.
+    distrusted: Option<String>,
 }
 
 impl<S: Store> Takeover<S> {
-    /// Learns the position of a partition, or starts its history if it has none. `ends`: those of `verified-events`.
-    /// `survived`: what this very process had marked, and the next offset then.
+    /// Learns the position of a partition, or starts its history if it has none.
     pub fn begin<L: Log>(
         log: &mut L,
-        (partition, ends): (i32, Ends),
+        partition: i32,
+        evidence: Evidence,
         stored: Option<Stored>,
-        survived: Option<(Alone, i64)>,
     ) -> Result<Result<Self, Lost>, Fault> {
-        let lost = match Self::look(log, (partition, ends), stored.clone(), survived)? {
+        let lost = match Self::look(log, partition, evidence, stored.clone())? {
             Ok(takeover) => return Ok(Ok(takeover)),
             Err(lost) => lost,
         };
@@ -143,9 +180,9 @@ impl<S: Store> Takeover<S> {
 
     fn look<L: Log>(
         log: &mut L,
-        (partition, ends): (i32, Ends),
+        partition: i32,
+        Evidence { ends, newer, survived }: Evidence,
         stored: Option<Stored>,
-        survived: Option<(Alone, i64)>,
     ) -> Result<Result<Self, Lost>, Fault> {
         let partitions = log.input_partitions().unsigned_abs();
         let found = match stored {
@@ -165,6 +202,11 @@ impl<S: Store> Takeover<S> {
             let Ends { start, high, .. } = ends;
             return Ok(Err(Lost::OutOfRange { partition, next: found.next, start, high }));
         }
+        // Offsets alone can't tell a topic that was made anew and has grown past ours.
+        if let Some(newer) = newer.filter(|newer| *newer < found.next) {
+            let (next, read_until) = (found.next, found.stream_time);
+            return Ok(Err(Lost::Recreated { partition, next, read_until, newer }));
+        }
         let mut position = found.clone();
         position.txn += 1;
         position.attempts = position.attempts.saturating_add(1);
@@ -175,7 +217,16 @@ impl<S: Store> Takeover<S> {
         position.is_marked = false;
         let nonce = log.nonce();
         let opening = Opening::Local;
-        Ok(Ok(Self { partition, found, position, nonce, restoring: None, opening, voids: Vec::new() }))
+        Ok(Ok(Self {
+            partition,
+            found,
+            position,
+            nonce,
+            restoring: None,
+            opening,
+            voids: Vec::new(),
+            distrusted: None,
+        }))
     }
 
     /// Writes the barrier into the open transaction.
@@ -234,17 +285,27 @@ impl<S: Store> Takeover<S> {
             Ok(true) => Ok(Progress::Done),
             Ok(false) => Ok(Progress::More),
             // Each time one more barrier is known to void what is before it, so this comes to an end.
-            Err(TakeoverError::Restore(RestoreError::Voided { offset, found, .. })) => {
+            Err(TakeoverError::Restore(error @ RestoreError::Voided { offset, found, .. })) => {
                 self.voids.push(Void { before: offset, found });
-                self.distrust(stores)
+                self.distrust(&error, stores)
             }
             // What is on this disk may be wrong; the changelog gets one chance to say better.
-            Err(_) if self.opening == Opening::Local => self.distrust(stores),
+            Err(error) if self.opening == Opening::Local => self.distrust(&error, stores),
             Err(error) => Err(error),
         }
     }
 
-    fn distrust<T: Stores<Store = S>>(&mut self, stores: &mut T) -> Result<Progress, TakeoverError> {
+    /// Why the local store was given up, if it was since this was asked.
+    pub fn take_distrust(&mut self) -> Option<String> {
+        self.distrusted.take()
+    }
+
+    fn distrust<T: Stores<Store = S>>(
+        &mut self,
+        why: &(dyn Error + 'static),
+        stores: &mut T,
+    ) -> Result<Progress, TakeoverError> {
+        self.distrusted = Some(chain(why));
         self.restoring = None;
         self.opening = Opening::Rebuilt;
         stores.wipe(self.partition)?;
@@ -253,26 +314,25 @@ impl<S: Store> Takeover<S> {
 
     fn open_store<T: Stores<Store = S>>(&mut self, ends: Ends, stores: &mut T) -> Result<(S, Restore), StateError> {
         let opened = stores.open(self.partition).and_then(|store| Ok((store.cursor()?, store)));
-        let is_usable = |cursor: &Cursor| {
-            cursor.lineage == self.found.lineage
-                && cursor.txn <= self.found.txn
-                && cursor.changelog_next <= ends.high
-                // What retention removed from the changelog, the store has.
-                && (cursor.changelog_next >= ends.start || cursor.txn >= self.found.delta_txn)
-        };
         let (cursor, store) = match opened {
-            Ok((Some(cursor), store)) if is_usable(&cursor) => (cursor, store),
+            // Of another cluster, ahead of the log, or older than the log: worth nothing.
+            Ok((Some(cursor), store)) => match self.unusable(&cursor, ends) {
+                None => (cursor, store),
+                Some(why) => {
+                    drop(store);
+                    self.distrusted = Some(why.to_owned());
+                    self.anew(ends, stores)?
+                }
+            },
             Ok((None, store)) => {
                 self.opening = Opening::Rebuilt;
                 (Cursor { changelog_next: ends.start, ..Cursor::default() }, store)
             }
             Err(error @ (StateError::Locked { .. } | StateError::Unopened { .. })) => return Err(error),
-            // Of another cluster, ahead of the log, older than the log, or broken: worth nothing.
-            Ok((Some(_), store)) => {
-                drop(store);
+            Err(error @ StateError::Broken { .. }) => {
+                self.distrusted = Some(chain(&error));
                 self.anew(ends, stores)?
             }
-            Err(StateError::Broken { .. }) => self.anew(ends, stores)?,
         };
         let from = cursor.changelog_next.max(ends.start);
         let mut restore = Restore::new(&self.found, self.nonce, cursor, from, self.voids.clone());
@@ -280,6 +340,19 @@ impl<S: Store> Takeover<S> {
             restore.require_snapshot();
         }
         Ok((store, restore))
+    }
+
+    /// Why a store with this cursor is of no use. `ends`: those of the changelog.
+    fn unusable(&self, cursor: &Cursor, ends: Ends) -> Option<&'static str> {
+        if cursor.lineage != self.found.lineage {
+            Some("it is of another log")
+        } else if cursor.txn > self.found.txn || cursor.changelog_next > ends.high {
+            Some("it is ahead of the log")
+        } else if cursor.changelog_next < ends.start && cursor.txn < self.found.delta_txn {
+            Some("the changelog has lost what it lacks")
+        } else {
+            None
+        }
     }
 
     fn anew<T: Stores<Store = S>>(&mut self, ends: Ends, stores: &mut T) -> Result<(Cursor, S), StateError> {
@@ -309,7 +382,10 @@ impl<S: Store> Takeover<S> {
         let restored = Restored { store, cursor, kept: changes, effects };
         let now_ms = log.now_ms();
         let task = Task::new(self.partition, self.position, restored, now_ms, is_overtaking);
-        Ok(task.map(|task| (torn + task.torn(), task)).map(|(torn, task)| (task, torn)))
+        Ok(task.map(|task| {
+            let torn = torn + task.torn();
+            (task, torn)
+        }))
     }
 }
 

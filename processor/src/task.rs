@@ -187,7 +187,8 @@ impl<S: Store> Task<S> {
         // The clock of the owner before may have been ahead.
         waiting.set_back(now_ms);
         // Whoever has been redriven may be on its way still: that is known when all commands have been read.
-        effects.places.retain(|(src, generation), _| *src >= position.next || *generation > 0 || waiting.has(*src));
+        let waits = waiting.those_of(effects.places.keys().map(|(src, _)| *src));
+        effects.places.retain(|(src, generation), _| *src >= position.next || *generation > 0 || waits.contains(src));
         let overtaken = Overtaken::by(&mut effects, is_overtaking);
         Ok(Self {
             partition,
@@ -337,13 +338,10 @@ impl<S: Store> Task<S> {
     }
 
     fn touch(&mut self, source: &str, class: Option<u8>) {
-        let mask = match class {
-            Some(class) => {
-                self.cursor.note_source(source, class);
-                self.cursor.source_classes.get(source).copied().unwrap_or_default()
-            }
-            None => self.cursor.source_classes.get(source).copied().unwrap_or_default(),
-        };
+        if let Some(class) = class {
+            self.cursor.note_source(source, class);
+        }
+        let mask = self.cursor.source_classes.get(source).copied().unwrap_or_default();
         match self.overlay.open.source_classes.get_mut(source) {
             Some(known) => *known = mask,
             None => {

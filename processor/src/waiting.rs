@@ -106,6 +106,16 @@ impl Waiting {
         self.queues.values().any(|queue| queue.items.binary_search_by_key(&src, |item| item.src).is_ok())
     }
 
+    /// Those of these offsets that wait, found in one pass.
+    pub fn those_of(&self, srcs: impl Iterator<Item = i64>) -> HashSet<i64> {
+        let wanted: HashSet<i64> = srcs.collect();
+        if wanted.is_empty() {
+            return wanted;
+        }
+        let items = self.queues.values().flat_map(|queue| &queue.items);
+        items.map(|item| item.src).filter(|src| wanted.contains(src)).collect()
+    }
+
     /// Whether its turn is under way.
     pub fn is_busy(&self, spot: Spot) -> bool {
         self.busy.contains(&spot)
@@ -303,6 +313,16 @@ mod tests {
         waiting.apply(&gone(1, 11));
         waiting.apply(&gone(2, 12));
         assert!(waiting.is_empty() && waiting.next_due().is_none() && waiting.resources() == 0);
+    }
+
+    #[test]
+    fn those_that_wait_are_found_among_others_in_every_queue() {
+        let mut waiting = Waiting::new(false);
+        for (resource, src) in [(1, 10), (1, 11), (2, 12), (2, 14)] {
+            waiting.apply(&change(resource, src, None));
+        }
+        assert_eq!(waiting.those_of([9, 11, 12, 13].into_iter()), [11, 12].into());
+        assert!(waiting.those_of(std::iter::empty()).is_empty());
     }
 
     #[test]

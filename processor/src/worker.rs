@@ -5,17 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use runtime::report::chain;
+
 use crate::batch::Batch;
 use crate::books::Tallies;
 use crate::call::{Caller, NoCaller};
 use crate::emit::Emitter;
 use crate::lifecycle::{Action, Ending, Event, Lifecycle, Progress, Stage};
-use crate::log::{Acks, Bounds, Fault, Heard, Log};
+use crate::log::{Acks, Bounds, Fault, Log};
 use crate::position::Alone;
 use crate::state::{StateError, Stores};
-use crate::takeover::{self, Opening, Takeover, TakeoverError};
+use crate::takeover::{self, Evidence, Opening, Takeover, TakeoverError};
 use crate::task::{Count, Means, Shared, TakeError, Task};
 
+mod errands;
 mod letters;
 mod lookback;
 mod stages;
@@ -37,6 +40,10 @@ pub trait Observer {
     /// Of two numbers the first is that of the last transaction, the second that of the last one that the group
     /// knows. If what it wrote is there, the offset is committed again, else the partition is taken over anew.
     fn behind(&mut self, partition: i32, numbers: (u64, u64), is_there: bool);
+    /// A local store is of no use, and why: it is removed and built anew.
+    fn distrusted(&mut self, _partition: i32, _why: &str) {}
+    /// Whether the group knows our last commits could not be asked; it is asked again soon.
+    fn not_looked(&mut self, _fault: &Fault) {}
     /// A transaction was committed and applied.
     fn committed(&mut self, partition: i32, tallies: &Tallies, counts: Vec<Count>);
     /// How many resources have events that wait, and when the next is due.
@@ -221,51 +228,24 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         Ok(Event::Polled { batch, revoked: polled.revoked, assigned: polled.assigned })
     }
 
-    /// Hands out what came from elsewhere, and asks for what is needed next.
-    fn run_errands(&mut self) {
-        let Self { log, caller, tasks, shared, .. } = self;
-        let tier = shared.handlers.retries.first_tier();
-        for heard in log.heard() {
-            let partition = match &heard {
-                Heard::Record(record) => record.partition,
-                Heard::End(partition) => *partition,
-            };
-            if let Some(task) = tasks.get_mut(&partition) {
-                task.hear(heard, tier);
-            }
-        }
-        for (ticket, reply) in caller.replies() {
-            if let Some(task) = tasks.get_mut(&ticket.partition) {
-                task.answered(ticket, reply);
-            }
-        }
-        let now_ms = log.now_ms();
-        let wants: Vec<_> = tasks.values_mut().flat_map(|task| task.wants(now_ms)).collect();
-        if !wants.is_empty() {
-            log.want(wants);
-        }
-        for (want, record) in log.fetched() {
-            if let Some(task) = tasks.get_mut(&want.partition) {
-                task.fetched(&want, record);
-            }
-        }
-    }
-
     fn read_positions(&mut self, parts: &[i32]) -> Result<Event, Fault> {
         let mut known = Vec::new();
         let mut halted = Vec::new();
         let positions = self.log.positions(parts)?;
         let ends = self.log.input_ends_of(parts)?;
+        let until =
+            |(partition, stored): &(i32, Option<_>)| Some((*partition, takeover::read_until(stored.as_ref()?)?));
+        let newer = self.log.first_after(&Vec::from_iter(positions.iter().filter_map(until)))?;
         for (partition, stored) in positions {
             let Some(ends) = ends.get(&partition).copied() else { continue };
-            let survived = self.marked.get(&partition).copied();
-            match Takeover::begin(&mut self.log, (partition, ends), stored, survived)? {
+            let (newer, survived) = (newer.get(&partition).copied(), self.marked.get(&partition).copied());
+            match Takeover::begin(&mut self.log, partition, Evidence { ends, newer, survived }, stored)? {
                 Ok(takeover) => {
                     self.takeovers.insert(partition, takeover);
                     known.push(partition);
                 }
                 Err(lost) => {
-                    self.observer.trouble(partition, true, &lost.to_string());
+                    self.observer.trouble(partition, true, &chain(&lost));
                     halted.push(partition);
                 }
             }
@@ -289,16 +269,21 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
 
     fn restore(&mut self, parts: &[i32]) -> Result<Event, Fault> {
         let sliced = takeover::restore(&mut self.takeovers, parts, &mut self.log, &mut self.stores, self.bounds.kept)?;
+        for partition in parts {
+            if let Some(why) = self.takeovers.get_mut(partition).and_then(Takeover::take_distrust) {
+                self.observer.distrusted(*partition, &why);
+            }
+        }
         let mut progress = Vec::with_capacity(sliced.len());
         for (partition, sliced) in sliced {
             let came_to = sliced.unwrap_or_else(|error| match error {
                 // A full disk is emptied one day, and another worker of this process closes what it holds.
                 TakeoverError::State(error) => {
-                    self.observer.fault(&unsure("restore the state", &error));
+                    self.observer.fault(&Fault::unsure("restore the state", &error));
                     Progress::Failed
                 }
                 TakeoverError::Restore(_) | TakeoverError::Truncated { .. } => {
-                    self.observer.trouble(partition, true, &error.to_string());
+                    self.observer.trouble(partition, true, &chain(&error));
                     Progress::Lost
                 }
             });
@@ -319,7 +304,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
                 match takeover.finish(&mut self.log, &ends, self.shared.handlers.retries.is_overtaking)? {
                     Ok(done) => done,
                     Err(error) => {
-                        self.observer.trouble(*partition, false, &error.to_string());
+                        self.observer.trouble(*partition, false, &chain(&error));
                         continue;
                     }
                 };
@@ -354,7 +339,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
                     Ok(true)
                 }
                 Err(TakeError::Fault(fault)) => Err(fault),
-                Err(TakeError::State(error)) => Err(unsure("decide", &error)),
+                Err(TakeError::State(error)) => Err(Fault::unsure("decide", &error)),
             }
         };
         let mut send = |record: &crate::emit::Record<'_>| log.produce(record);
@@ -488,9 +473,5 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
 
 /// `false`: the store can't be trusted any more.
 fn reported(done: Result<(), StateError>, partition: i32, observer: &mut impl Observer) -> bool {
-    done.inspect_err(|error| observer.trouble(partition, false, &error.to_string())).is_ok()
-}
-
-fn unsure(doing: &'static str, error: &StateError) -> Fault {
-    Fault::Unsure { doing, detail: error.to_string() }
+    done.inspect_err(|error| observer.trouble(partition, false, &chain(error))).is_ok()
 }

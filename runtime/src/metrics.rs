@@ -7,13 +7,16 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::report::Failure;
 
-/// Upper bounds of every histogram, seconds: half a millisecond to 30 s, three a decade.
+/// Upper bounds of other histograms, seconds: half a millisecond to 30 s, three a decade.
 const BUCKETS_S: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Upper bounds of histograms whose name ends like this: how often something was tried.
+const ATTEMPTS: &str = "_attempts";
+const BUCKETS_ATTEMPTS: [f64; 10] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0, 50.0];
 /// How often samples are folded into the histograms when nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,7 @@ impl Exposition {
 pub fn install() -> Result<Exposition, Failure> {
     let handle = PrometheusBuilder::new()
         .set_buckets(&BUCKETS_S)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix(ATTEMPTS.to_owned()), &BUCKETS_ATTEMPTS))
         .and_then(PrometheusBuilder::install_recorder)
         .context("install the metrics recorder")
         .map_err(Failure::internal)?;
@@ -77,9 +81,12 @@ mod tests {
     fn a_process_has_one_recorder_with_buckets_in_seconds() {
         let exposition = install().unwrap();
         metrics::histogram!("test_seconds").record(0.003);
+        metrics::histogram!("test_attempts").record(7.0);
         let text = exposition.render();
         assert!(text.contains("test_seconds_bucket{le=\"0.0025\"} 0"), "{text}");
         assert!(text.contains("test_seconds_bucket{le=\"0.005\"} 1"), "{text}");
+        assert!(text.contains("test_attempts_bucket{le=\"6\"} 0"), "{text}");
+        assert!(text.contains("test_attempts_bucket{le=\"8\"} 1"), "{text}");
         assert!(text.contains("weir_build_info{version="), "{text}");
         assert!(install().is_err());
     }

@@ -6,7 +6,9 @@
 mod cluster;
 mod compare;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -30,6 +32,12 @@ pub struct Finding {
     pub message: String,
     /// A service refuses to start (64); otherwise it is not ready until it is mended.
     pub is_fatal: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "topic {}: {}", self.topic, self.message)
+    }
 }
 
 /// What `weir topics apply` does about a topic.
@@ -89,14 +97,21 @@ async fn look(
     Ok(judge(topics, &plans, &presents?))
 }
 
+/// What was said of weak topics: the topics are looked at again and again, and once is enough.
+static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// One line for each kind of weakness, not for each topic.
 fn warn_of(weak: &[(String, String)]) {
     let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (topic, message) in weak {
         kinds.entry(message).or_default().push(topic);
     }
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     for (reason, topics) in kinds {
-        tracing::warn!(reason, topics = topics.join(","), "weak replication: a lost disk may lose events");
+        let topics = topics.join(",");
+        if said.insert(format!("{reason} {topics}")) {
+            tracing::warn!(reason, topics, "weak replication: a lost disk may lose events");
+        }
     }
 }
 

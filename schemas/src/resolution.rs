@@ -22,6 +22,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every one.
+    pub const ALL: [Outcome; 5] =
+        [Outcome::Redriven, Outcome::Discarded, Outcome::Superseded, Outcome::Stale, Outcome::Dead];
+
     /// As it stands in records and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

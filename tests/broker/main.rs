@@ -3,6 +3,7 @@
 //!
 //! Seeds are printed; `SEED=` takes one back.
 
+mod anew;
 mod due;
 mod epochs;
 mod letters;
@@ -20,10 +21,11 @@ use weir_tests::withheld::Proxy;
 
 /// Everything a worker asks of Kafka and its disk, in the order of a takeover and a transaction. The second number
 /// is the first call of that name which happens while records flow.
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 15] = [
     "recycle",
     "positions",
     "input_ends",
+    "first_after",
     "ends",
     "scan",
     "run",

@@ -48,9 +48,9 @@ pub enum Waited {
 
 /// One test's installation.
 pub struct Rig {
-    brokers: String,
+    pub(crate) brokers: String,
     folder: TempDir,
-    config: Config,
+    pub(crate) config: Config,
     seed: u64,
     fed: u64,
     /// Events fail at first.
@@ -120,11 +120,11 @@ impl Rig {
         format!("{}-{instance}-0", self.config.processor.group)
     }
 
-    fn topic(&self, topic: &Topic) -> String {
+    pub(crate) fn topic(&self, topic: &Topic) -> String {
         self.config.topics.name(topic)
     }
 
-    fn client(&self) -> ClientConfig {
+    pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers);
         client

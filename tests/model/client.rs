@@ -280,6 +280,16 @@ impl Log for MemoryLog {
         Ok(Ends { start: 0, stable: high, high })
     }
 
+    fn first_after(&mut self, times: &[(i32, i64)]) -> Result<BTreeMap<i32, i64>, Fault> {
+        // Nothing happens between the question before and this one that could not happen before both.
+        let cluster = self.world.cluster.borrow();
+        let first = |(partition, time): &(i32, i64)| {
+            let arrived = cluster.input[partition].iter().take(cluster.arrived[partition]);
+            Some((*partition, arrived.enumerate().find(|(_, record)| record.timestamp > *time)?.0 as i64))
+        };
+        Ok(times.iter().filter_map(first).collect())
+    }
+
     fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault> {
         let high = self.world.cluster.borrow().log((out, partition)).high();
         self.point("ends")?;

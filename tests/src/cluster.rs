@@ -107,6 +107,21 @@ impl Cluster {
         lag.sum()
     }
 
+    /// Deletes a topic, and waits until the brokers know nothing of it.
+    pub async fn delete_topic(&self, topic: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().context("cannot make an admin client")?;
+        for result in admin.delete_topics(&[topic], &AdminOptions::new()).await.context("cannot delete a topic")? {
+            result.map_err(|(name, error)| anyhow::anyhow!("cannot delete {name}: {error}"))?;
+        }
+        let is_gone = || async {
+            match self.ends(topic).map_err(|error| error.to_string())? {
+                Some(_) => Err("it is there".to_owned()),
+                None => Ok(()),
+            }
+        };
+        wait_until(&format!("the topic {topic} deleted"), PATIENCE, is_gone).await
+    }
+
     /// Deletes every topic of that prefix, and the group. Never call it with what belongs to somebody else.
     pub async fn delete(&self, prefix: &str, group: &str) -> Result<usize> {
         ensure!(prefix.len() > 4, "the prefix {prefix:?} may be anybody's");

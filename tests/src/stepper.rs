@@ -282,6 +282,10 @@ impl Log for TroubledLog {
         self.around("input_ends", |log| log.input_ends(partition))
     }
 
+    fn first_after(&mut self, times: &[(i32, i64)]) -> Result<BTreeMap<i32, i64>, Fault> {
+        self.around("first_after", |log| log.first_after(times))
+    }
+
     fn ends(&mut self, out: Out, partition: i32) -> Result<Ends, Fault> {
         self.around("ends", |log| log.ends(out, partition))
     }

@@ -102,6 +102,26 @@ fn an_answer_comes_back_with_its_status_headers_and_body() {
 }
 
 #[test]
+fn a_host_that_answers_slowly_gathers_so_many_calls_and_no_more() {
+    let address = serve(|_| None);
+    let runtime = runtime();
+    let mut line = Pool::new(runtime.handle().clone()).expect("a pool").line();
+    let slow = Call { concurrency: 1, ..call(format!("http://{address}/")) };
+    let more = 7;
+    // One is under way, so many wait.
+    for number in 0..(1 + QUEUED + more) as u64 {
+        line.call(ticket(number), slow.clone());
+    }
+    let refused = collect(&mut line, more);
+    let first = 1 + QUEUED as u64;
+    for (number, (back, reply)) in (first..).zip(refused) {
+        assert_eq!(back, ticket(number));
+        let Reply::Open { retry_in_ms } = reply else { panic!("{reply:?}") };
+        assert!((FULL_MS..=2 * FULL_MS).contains(&retry_in_ms), "{retry_in_ms}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_too_long_is_not_taken_said_or_unsaid() {
     let said = serve(|_| Some(response("200 OK", &"x".repeat(1001))));
     let unsaid = serve(|_| Some(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(5000))));

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
-use schemas::command::RecordHeaders;
+use rdkafka::message::{BorrowedMessage, Message};
 use self_cell::self_cell;
 
 use super::GroupContext;
 use crate::batch::{Each, Records};
 use crate::log::Fault;
-use crate::step::Input;
+use crate::reader::{headers_of, input_of};
 
 /// Records as the client has them.
 pub(super) type Messages<'a> = Vec<BorrowedMessage<'a>>;
@@ -38,19 +37,4 @@ impl Records for Fetched {
             messages.drain(..).try_for_each(|message| each(&input_of(&message), &|| headers_of(&message)))
         })
     }
-}
-
-fn input_of<'a>(message: &'a BorrowedMessage<'_>) -> Input<'a> {
-    Input {
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis().unwrap_or_default(),
-        key: message.key().unwrap_or_default(),
-        value: message.payload().unwrap_or_default(),
-    }
-}
-
-fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> RecordHeaders<'a> {
-    let headers = message.headers();
-    headers.into_iter().flat_map(|headers| headers.iter()).map(|header| (header.key, header.value)).collect()
 }

@@ -81,9 +81,10 @@ pub fn judge(reply: &Reply) -> Option<Answer> {
         }
         Reply::Failed { message } => Some(retry(message.clone(), None)),
         Reply::Refused { message } => Some(Answer::Dead { reason: ReasonCode::CallRefused, message: message.clone() }),
-        Reply::Open { retry_in_ms } => {
-            Some(retry("its host has failed too often of late".to_owned(), Some(*retry_in_ms)))
-        }
+        Reply::Open { retry_in_ms } => Some(retry(
+            "its host takes no calls now: it has failed too often of late, or too many wait for it".to_owned(),
+            Some(*retry_in_ms),
+        )),
     }
 }
 

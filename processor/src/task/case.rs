@@ -11,7 +11,7 @@ use super::{Count, Means, TakeError, Task};
 use crate::books::{Place, UNKNOWN_SOURCE};
 use crate::call::Call;
 use crate::emit::{Failures, Out, Pass, Stamp};
-use crate::log::Loose;
+use crate::log::{Fault, Loose};
 use crate::state::wait::{Detail, Lies, WaitChange, Waits};
 use crate::state::{DeadRef, Status, Store};
 use crate::step::order::short_hash;
@@ -155,7 +155,20 @@ impl<S: Store> Task<S> {
                 let source = case.gone.map(|(source, _)| source);
                 (means.send)(&means.emitter.dead(event, source, case.input, &failures, death, *stamp))?;
             }
-            _ => {}
+            // Never: only what could be read passes. In the books it would stand as emitted.
+            (Outcome::Clean { .. } | Outcome::StaleRouted, None) => {
+                let detail = format!("that of offset {} is decided and not there", case.input.offset);
+                return Err(TakeError::Fault(Fault::Unsure { doing: "emit an event", detail }));
+            }
+            (
+                Outcome::StaleDropped
+                | Outcome::Duplicate { .. }
+                | Outcome::Discarded
+                | Outcome::Parked
+                | Outcome::Retry(_)
+                | Outcome::Call(..),
+                _,
+            ) => {}
         }
         Ok(())
     }
@@ -263,10 +276,8 @@ impl<S: Store> Task<S> {
             detail.handled = case.handled();
         }
         let stamp = Stamp { txn: self.committed.txn + 1, seq: None, generation: case.generation(), attempt };
-        let history = history(case);
-        let failures = failures(case, &history, means.now_ms, &means.shared.input_topic);
         let tier = means.shared.handlers.retries.tier(retry.pause_ms);
-        (means.send)(&means.emitter.retry(tier, case.input, &failures, retry, &detail, stamp))?;
+        (means.send)(&means.emitter.retry(tier, case.input, &(case.originals)(), retry, &detail, stamp))?;
         Ok(detail)
     }
 
@@ -333,21 +344,10 @@ impl<S: Store> Task<S> {
     }
 }
 
-/// Its record, to be looked at again when the call is answered, or it is tried again.
+/// Its record, to be looked at again when the call is answered, or it is tried again. A command's record is more than
+/// what it runs: it is fetched.
 fn loose(case: &Case<'_>) -> Option<Loose> {
-    // A command's record is more than what it runs: it is fetched.
-    if case.command.is_some() {
-        return None;
-    }
-    let headers = (case.originals)();
-    Some(Loose {
-        partition: case.input.partition,
-        offset: case.input.offset,
-        timestamp: case.input.timestamp,
-        key: case.input.key.to_vec(),
-        value: case.input.value.to_vec(),
-        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
-    })
+    case.command.is_none().then(|| Loose::of(case.input, &(case.originals)()))
 }
 
 /// The dead letter that a command is about.

@@ -122,8 +122,9 @@ impl<S: Store> Task<S> {
         if self.effects.places.is_empty() || !self.errands.has_heard_all || !self.errands.commands.is_empty() {
             return;
         }
-        let (waiting, next) = (&self.waiting, self.committed.next);
-        self.effects.places.retain(|(src, _), _| *src >= next || waiting.has(*src));
+        let (waits, next) =
+            (self.waiting.those_of(self.effects.places.keys().map(|(src, _)| *src)), self.committed.next);
+        self.effects.places.retain(|(src, _), _| *src >= next || waits.contains(src));
     }
 
     /// Takes a record that was fetched for an event that waits.

@@ -72,17 +72,17 @@ impl<S: Store> Task<S> {
         let timestamp = command.as_ref().map_or(record.timestamp, |(command, _)| command.received_at_ms);
         let input =
             Input { partition: self.partition, offset: spot.1, timestamp, key: &record.key, value: &record.value };
-        let replies = self.errands.replies.get(&spot).cloned().unwrap_or_default();
+        let visible = self.visible(spot.1, item.generation());
+        let replies = self.errands.replies.get(&spot).map(Vec::as_slice).unwrap_or_default();
         let (failures, pause_ms) = item.detail.as_ref().map_or((0, 0), |detail| (detail.failures, detail.pause_ms));
         let past = Past {
             generation: item.generation(),
             failures,
             pause_ms,
             is_as_is: command.as_ref().is_some_and(|(command, _)| command.is_as_is),
-            replies: &replies,
+            replies,
             died: self.died_of(Alone::Turn(spot.1, item.generation()), means.shared.suspicion),
         };
-        let visible = self.visible(spot.1, past.generation);
         let now = self.position.stream_time;
         let decision = self.decide(&input, Turn::Again(past), now, &means.shared.handlers, visible)?;
         let originals: RecordHeaders<'_> =

@@ -35,9 +35,10 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         }
         let mut missing = Vec::new();
         for (partition, known) in behind {
-            // Who can't tell looks again soon.
-            if let Ok(false) = self.catch_up(partition, known) {
-                missing.push(partition);
+            match self.catch_up(partition, known) {
+                Ok(true) => {}
+                Ok(false) => missing.push(partition),
+                Err(fault) => self.observer.not_looked(&fault),
             }
         }
         Some(missing)
@@ -48,8 +49,14 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         if partitions.is_empty() {
             return Vec::new();
         }
-        // No answer says nothing. The next look is soon.
-        let Ok(told) = self.log.glance(partitions) else { return Vec::new() };
+        let told = match self.log.glance(partitions) {
+            Ok(told) => told,
+            // No answer says nothing. The next look is soon.
+            Err(fault) => {
+                self.observer.not_looked(&fault);
+                return Vec::new();
+            }
+        };
         let behind = told.into_iter().filter_map(|(partition, stored)| {
             let task = self.tasks.get(&partition)?;
             Some((partition, behind(task.committed(), &stored?)?))

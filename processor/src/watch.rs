@@ -1,0 +1,234 @@
+//! What is looked at from outside of the workers while they work: how far the process is behind, who is overdue,
+//! whether the topics are still right. A worker that hangs can't hide it. Nothing here decides about an event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaResult;
+use runtime::config::Config;
+use runtime::shutdown::Shutdown;
+use schemas::Topic;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::app;
+use crate::clients;
+use crate::metrics;
+use crate::position::Position;
+use crate::reader::{self, Quiet};
+use crate::status::Status;
+
+/// Between two looks at what is overdue.
+const OVERDUE: Duration = Duration::from_secs(1);
+/// Between two looks at how far we are behind.
+const LAG: Duration = Duration::from_secs(5);
+/// Between two looks at the topics.
+const TOPICS: Duration = Duration::from_secs(60);
+
+/// Looks until the process is asked to stop.
+pub(crate) async fn watch(config: Arc<Config>, status: Arc<Status>, shutdown: Shutdown) {
+    let looks = async { tokio::join!(overdue(&status), lag(&config, &status), topics(&config, &status)) };
+    tokio::select! {
+        _ = looks => {}
+        () = shutdown.wait() => {}
+    }
+}
+
+async fn overdue(status: &Status) {
+    let mut times = every(OVERDUE);
+    loop {
+        times.tick().await;
+        status.show_overdue();
+    }
+}
+
+async fn lag(config: &Config, status: &Arc<Status>) {
+    let mut times = every(LAG);
+    let client = clients::watcher(config);
+    let topic = config.topics.name(&Topic::Verified);
+    let mut lags = Lags::default();
+    let mut reader = None;
+    loop {
+        times.tick().await;
+        let partitions = status.partitions();
+        let (client, topic) = (client.clone(), topic.clone());
+        let mut kept = reader.take();
+        let looked = tokio::task::spawn_blocking(move || {
+            let seen = look(&mut kept, &client, &topic, &partitions);
+            (kept, seen)
+        });
+        // Without an answer time goes on: whoever was behind gets older.
+        match looked.await {
+            Ok((kept, Ok(seen))) => {
+                reader = kept;
+                lags.note(seen);
+            }
+            Ok((_, Err(error))) => tracing::debug!(%error, "how far we are behind could not be asked"),
+            Err(error) => tracing::warn!(%error, "the look at how far we are behind ended without a result"),
+        }
+        let now_ms = runtime::clock::now_ms();
+        lags.keep(&status.partitions(), now_ms);
+        metrics::lag(lags.records(), lags.oldest_ms(now_ms));
+        status.set_lags(lags.ages_ms(now_ms));
+    }
+}
+
+async fn topics(config: &Config, status: &Status) {
+    let mut times = every(TOPICS);
+    // They were right a moment ago.
+    times.tick().await;
+    let mut said = Vec::new();
+    loop {
+        times.tick().await;
+        let findings = match app::check(config).await {
+            Ok(findings) => findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            // Kafka is away: the workers say so.
+            Err(error) => {
+                tracing::debug!(%error, "the topics could not be looked at");
+                continue;
+            }
+        };
+        for finding in findings.iter().filter(|finding| !said.contains(*finding)) {
+            tracing::error!(finding, "the topics were changed while weir runs");
+        }
+        status.set_findings(findings.clone());
+        said = findings;
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut times = tokio::time::interval(period);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    times
+}
+
+/// A partition as it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    partition: i32,
+    /// Next offset to commit.
+    next: i64,
+    /// Where the next record goes.
+    high: i64,
+    /// Greatest append time below `next`.
+    read_until: Option<i64>,
+}
+
+fn look(
+    reader: &mut Option<BaseConsumer<Quiet>>,
+    config: &ClientConfig,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<Vec<Seen>> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let client = match reader.take() {
+        Some(client) => client,
+        None => BaseConsumer::from_config_and_context(config, Quiet)?,
+    };
+    let client = &*reader.insert(client);
+    let positions = reader::committed(client, reader::ANSWER, topic, partitions)?;
+    let ranges = reader::ranges(client, topic, partitions)?;
+    let seen = positions.into_iter().zip(partitions.iter().zip(ranges));
+    Ok(seen
+        .map(|((_, stored), (partition, range))| {
+            let position = stored.as_ref().and_then(|stored| Position::parse(stored.next, &stored.metadata).ok());
+            let next = stored.map_or(*range.start(), |stored| stored.next);
+            let read_until = position.map(|position| position.stream_time).filter(|time| *time > 0);
+            Seen { partition: *partition, next, high: *range.end(), read_until }
+        })
+        .collect())
+}
+
+/// How far each partition is behind, as far as it is known.
+#[derive(Debug, Default)]
+struct Lags(BTreeMap<i32, Lag>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Lag {
+    records: i64,
+    /// Nothing that waits was appended before this, milliseconds since the epoch; `None`: unknown.
+    since_ms: Option<i64>,
+    /// When it was last seen with nothing to do.
+    idle_ms: Option<i64>,
+}
+
+impl Lags {
+    fn note(&mut self, seen: Vec<Seen>) {
+        for Seen { partition, next, high, read_until } in seen {
+            let lag = self.0.entry(partition).or_default();
+            lag.records = (high - next).max(0);
+            // A partition that has rested for hours is not behind by hours when its next record comes.
+            lag.since_ms = read_until.max(lag.idle_ms);
+        }
+    }
+
+    /// Forgets partitions that are ours no more, and notes who has nothing to do.
+    fn keep(&mut self, partitions: &[i32], now_ms: i64) {
+        self.0.retain(|partition, _| partitions.contains(partition));
+        for lag in self.0.values_mut().filter(|lag| lag.records == 0) {
+            lag.idle_ms = Some(now_ms);
+        }
+    }
+
+    fn records(&self) -> i64 {
+        self.0.values().map(|lag| lag.records).sum()
+    }
+
+    /// Of each partition that is behind, how old what waits may be.
+    fn ages_ms(&self, now_ms: i64) -> BTreeMap<i32, i64> {
+        let behind = self.0.iter().filter(|(_, lag)| lag.records > 0);
+        behind.filter_map(|(partition, lag)| Some((*partition, (now_ms - lag.since_ms?).max(0)))).collect()
+    }
+
+    fn oldest_ms(&self, now_ms: i64) -> i64 {
+        self.ages_ms(now_ms).into_values().max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(next: i64, high: i64, read_until: i64) -> Vec<Seen> {
+        vec![Seen { partition: 3, next, high, read_until: Some(read_until) }]
+    }
+
+    #[test]
+    fn a_partition_is_as_far_behind_as_what_was_read_last_is_old() {
+        let mut lags = Lags::default();
+        lags.note(seen(10, 17, 5_000));
+        lags.keep(&[3], 9_000);
+        assert_eq!((lags.records(), lags.oldest_ms(9_000)), (7, 4_000));
+        // No news: it gets older.
+        assert_eq!(lags.oldest_ms(10_000), 5_000);
+        lags.note(seen(12, 17, 8_000));
+        assert_eq!((lags.records(), lags.oldest_ms(10_000)), (5, 2_000));
+        lags.keep(&[], 10_000);
+        assert_eq!((lags.records(), lags.oldest_ms(10_000)), (0, 0));
+    }
+
+    #[test]
+    fn a_partition_that_rested_is_behind_since_its_rest_and_no_longer() {
+        let mut lags = Lags::default();
+        lags.note(seen(17, 17, 5_000));
+        lags.keep(&[3], 60_000);
+        assert_eq!((lags.records(), lags.oldest_ms(60_000)), (0, 0));
+        lags.note(seen(17, 18, 5_000));
+        lags.keep(&[3], 65_000);
+        assert_eq!((lags.records(), lags.oldest_ms(65_000)), (1, 5_000));
+        lags.note(seen(17, 19, 5_000));
+        lags.keep(&[3], 70_000);
+        assert_eq!((lags.records(), lags.oldest_ms(70_000)), (2, 10_000));
+    }
+
+    #[test]
+    fn a_committed_offset_beyond_the_end_is_not_less_than_nothing_to_do() {
+        let mut lags = Lags::default();
+        lags.note(seen(18, 17, 5_000));
+        assert_eq!((lags.records(), lags.oldest_ms(60_000)), (0, 0));
+    }
+}

@@ -1,0 +1,70 @@
+//! The input is deleted and made anew under the same name. Kafka removes the committed offsets with it, if their
+//! coordinator is there at that moment; if not, they point into another log.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use runtime::config::Config;
+use schemas::Topic;
+use weir_tests::cluster::Cluster;
+use weir_tests::wait::wait_until;
+
+use crate::PATIENCE;
+use crate::rig::{PARTITIONS, Rig, Waited};
+
+#[tokio::test]
+async fn an_input_that_was_made_anew_stops_the_partition_and_says_so() {
+    let mut rig = Rig::new("recreated").await;
+    rig.feed(200);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    recreate_input(&rig).await;
+    rig.feed(2000);
+    assert_eq!(rig.run_until_it_halts("a").await, Waited::Code(70));
+    assert!(rig.log("a").contains("no offset is committed"), "{}", rig.log("a"));
+}
+
+#[tokio::test]
+async fn an_input_that_was_made_anew_and_has_grown_past_offsets_that_survived_stops_the_partition_and_says_so() {
+    let mut rig = Rig::new("recreated-kept").await;
+    rig.feed(200);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    let offsets = committed(&rig);
+    recreate_input(&rig).await;
+    // Every partition holds more than was committed for it, so only the times can tell.
+    rig.feed(2000);
+    commit(&rig, &offsets).await;
+    assert_eq!(rig.run_until_it_halts("a").await, Waited::Code(70));
+    assert!(rig.log("a").contains("was deleted and made anew"), "{}", rig.log("a"));
+}
+
+async fn recreate_input(rig: &Rig) {
+    Cluster::new(&rig.brokers).delete_topic(&rig.topic(&Topic::Verified)).await.expect("deleted");
+    let Config { kafka, topics, .. } = &rig.config;
+    let changes = runtime::topics::plan(kafka, topics).await.expect("a plan");
+    runtime::topics::apply(kafka, &changes).await.expect("topics");
+}
+
+fn member(rig: &Rig) -> BaseConsumer {
+    rig.client().set("group.id", &rig.config.processor.group).create().expect("a client")
+}
+
+/// The group's offsets with their metadata.
+fn committed(rig: &Rig) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(&rig.topic(&Topic::Verified), 0, PARTITIONS - 1);
+    member(rig).committed_offsets(list, PATIENCE).expect("committed")
+}
+
+/// Commits them again, once the group has no members and Kafka has removed what it knew of the topic before.
+async fn commit(rig: &Rig, offsets: &TopicPartitionList) {
+    let client = member(rig);
+    wait_until("the offsets committed again", PATIENCE, || async {
+        client.commit(offsets, CommitMode::Sync).map_err(|error| error.to_string())?;
+        let known = client.committed_offsets(offsets.clone(), Duration::from_secs(5));
+        let known = known.map_err(|error| error.to_string())?;
+        if known == *offsets { Ok(()) } else { Err(format!("{known:?}")) }
+    })
+    .await
+    .expect("committed");
+}
