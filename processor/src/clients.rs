@@ -10,7 +10,7 @@ use runtime::config::Config;
 use schemas::{Topic, sizes};
 
 use crate::commit::OutTopics;
-use crate::errands::Sources;
+use crate::fetcher::ReadTopics;
 use crate::kafka::Clients;
 
 const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
@@ -39,7 +39,7 @@ pub fn clients(config: &Config, worker: u16) -> Clients {
         raw: reader(config, "read_uncommitted"),
         commands: commands(config),
         records: records(config),
-        sources: Sources {
+        read: ReadTopics {
             input: topics.name(&Topic::Verified),
             retry: topics.name(&Topic::Retry(String::new())),
             first: topics.retry_delays.first().cloned().unwrap_or_default(),

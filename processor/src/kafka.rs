@@ -10,10 +10,11 @@ use rdkafka::error::KafkaError;
 use runtime::config::Recycle;
 
 use crate::batch::Batch;
+use crate::command_reader::CommandReader;
 use crate::commit::{OutTopics, Transactions};
 use crate::consume::Group;
 use crate::emit::{Out, Record};
-use crate::errands::{Ear, Fetcher, Sources};
+use crate::fetcher::{Fetcher, ReadTopics};
 use crate::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scan, Scanned, Stored, Want};
 use crate::reader::Reader;
 
@@ -33,7 +34,7 @@ pub struct Clients {
     /// Reads records of waiting events.
     pub records: ClientConfig,
     /// Names of the topics of such records.
-    pub sources: Sources,
+    pub read: ReadTopics,
     /// Transaction timeout.
     pub transaction_timeout: Duration,
     /// When the producer is recycled.
@@ -51,7 +52,7 @@ pub struct KafkaLog {
     reader: Reader,
     transactions: Transactions,
     fetcher: Fetcher,
-    ear: Ear,
+    command_reader: CommandReader,
     clean_partitions: i32,
     input_partitions: i32,
 }
@@ -62,13 +63,13 @@ impl KafkaLog {
         let reader = Reader::connect(&clients.committed, &clients.raw)?;
         let clean_partitions = reader.partitions(&clients.outputs.clean)?;
         let input_partitions = reader.partitions(&clients.input)?;
-        let first = format!("{}{}", clients.sources.retry, clients.sources.first);
+        let first = format!("{}{}", clients.read.retry, clients.read.first);
         // Without a thread there is no process either.
-        let fetcher = Fetcher::start(clients.records, clients.sources)
+        let fetcher = Fetcher::start(clients.records, clients.read)
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok(Self {
             fetcher,
-            ear: Ear::new(clients.commands, first),
+            command_reader: CommandReader::new(clients.commands, first),
             group: Group::join(clients.group, clients.raw, clients.input.clone())?,
             reader,
             transactions: Transactions::new(
@@ -133,15 +134,15 @@ impl Log for KafkaLog {
     }
 
     fn follow(&mut self, from: &[(i32, i64)]) -> Result<(), Fault> {
-        self.ear.follow(from, &self.reader).map_err(|error| Fault::unsure("read commands", &error))
+        self.command_reader.follow(from, &self.reader).map_err(|error| Fault::unsure("read commands", &error))
     }
 
     fn unfollow(&mut self, partition: i32) {
-        self.ear.unfollow(partition);
+        self.command_reader.unfollow(partition);
     }
 
     fn heard(&mut self) -> Vec<Heard> {
-        self.ear.heard()
+        self.command_reader.heard()
     }
 
     fn want(&mut self, wants: Vec<Want>) {

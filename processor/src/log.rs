@@ -186,10 +186,31 @@ pub struct Want {
 /// What came from the first retry topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// A record: a command, or an event that is tried again.
-    Record(Loose),
+    /// What a person wants of a dead letter.
+    Command(Loose),
+    /// The record of an event that is tried again, which is of no interest here: its partition and offset.
+    Other(i32, i64),
     /// Everything that was there has been read.
     End(i32),
+}
+
+impl Heard {
+    /// A record of that topic. Only a command is copied.
+    pub fn of(input: &Input<'_>, headers: &schemas::command::RecordHeaders<'_>) -> Self {
+        if schemas::command::is_command(headers.iter().map(|(name, _)| *name)) {
+            Self::Command(Loose::of(input, headers))
+        } else {
+            Self::Other(input.partition, input.offset)
+        }
+    }
+
+    /// Which partition it is about.
+    pub fn partition(&self) -> i32 {
+        match self {
+            Self::Command(record) => record.partition,
+            Self::Other(partition, _) | Self::End(partition) => *partition,
+        }
+    }
 }
 
 /// Offsets the open transaction's records got.

@@ -98,7 +98,7 @@ pub struct Command<'a> {
 
 /// Whether a record of the first retry topic is a command.
 pub fn is_command<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
-    // The last header of every command; an original record cannot end with it unless it was one.
+    // Every command has it, and no record that ingest writes.
     names.any(|name| name == headers::WEIR_ORIGINALS)
 }
 

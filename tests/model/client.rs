@@ -211,7 +211,8 @@ impl Log for MemoryLog {
             for (offset, record) in log.committed(*next).take(most) {
                 *next = offset + 1;
                 *was_end = false;
-                heard.push(Heard::Record(loose(*partition, offset, record)));
+                let record = loose(*partition, offset, record);
+                heard.push(Heard::of(&record.input(), &record.headers()));
             }
             if log.committed(*next).next().is_none() && log.stable() == log.high() && !*was_end {
                 *was_end = true;

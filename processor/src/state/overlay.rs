@@ -253,18 +253,12 @@ impl Cursor {
         }
     }
 
-    /// Drops the buckets that every window of their class has left; the caller removes their keys.
-    pub fn expire(&mut self) -> Vec<(u8, u32, u32)> {
-        let mut gone = Vec::new();
+    /// Drops the buckets that every window of their class has left. Their keys go with the next write of the store.
+    pub fn expire(&mut self) {
         let stream_time = self.stream_time;
         self.buckets.retain(|class, (first, last)| {
-            let live = keys::first_live_bucket(*class, stream_time);
-            if *first < live {
-                gone.push((*class, *first, live.min(last.saturating_add(1))));
-                *first = live;
-            }
+            *first = keys::first_live_bucket(*class, stream_time).max(*first);
             *first <= *last
         });
-        gone
     }
 }

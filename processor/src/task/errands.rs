@@ -77,12 +77,10 @@ impl<S: Store> Task<S> {
     /// Takes note of what came from the first retry topic.
     pub fn hear(&mut self, heard: Heard, tier: &str) {
         match heard {
-            Heard::Record(record) => {
-                let is_command = schemas::command::is_command(record.headers.iter().map(|(name, _)| name.as_str()));
-                if is_command {
-                    self.errands.commands.push_back(record);
-                } else if self.errands.commands.is_empty() {
-                    self.position.commands = Some((tier.to_owned(), record.offset + 1));
+            Heard::Command(record) => self.errands.commands.push_back(record),
+            Heard::Other(_, offset) => {
+                if self.errands.commands.is_empty() {
+                    self.position.commands = Some((tier.to_owned(), offset + 1));
                 }
             }
             Heard::End(_) => {

@@ -1,7 +1,7 @@
 //! Between two transactions: what came from elsewhere is handed out, and what is needed next is asked for.
 
 use super::{Observer, Worker};
-use crate::log::{Heard, Log};
+use crate::log::Log;
 use crate::state::Stores;
 
 impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
@@ -10,11 +10,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         let Self { log, caller, tasks, shared, .. } = self;
         let tier = shared.handlers.retries.first_tier();
         for heard in log.heard() {
-            let partition = match &heard {
-                Heard::Record(record) => record.partition,
-                Heard::End(partition) => *partition,
-            };
-            if let Some(task) = tasks.get_mut(&partition) {
+            if let Some(task) = tasks.get_mut(&heard.partition()) {
                 task.hear(heard, tier);
             }
         }

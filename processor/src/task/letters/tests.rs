@@ -122,7 +122,7 @@ impl Scene {
         self.commands += 1;
         let now_ms = self.task.as_ref().expect("it is open").stream_time();
         self.commit(now_ms, |task, means| {
-            task.hear(Heard::Record(loose), TIER);
+            task.hear(Heard::Command(loose), TIER);
             task.take_commands(&mut 1, TIER, means).expect("taken");
         });
     }

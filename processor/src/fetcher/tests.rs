@@ -22,8 +22,8 @@ fn a_topic_that_is_gone_does_not_keep_other_records_from_coming() {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &brokers).set("group.id", "g").set("auto.offset.reset", "error");
     client.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-    let sources = Sources { input: "input".to_owned(), retry: "retry-".to_owned(), first: "1s".to_owned() };
-    let mut fetcher = Fetcher::start(client, sources).expect("a thread");
+    let topics = ReadTopics { input: "input".to_owned(), retry: "retry-".to_owned(), first: "1s".to_owned() };
+    let mut fetcher = Fetcher::start(client, topics).expect("a thread");
     let spot = |src| ([0; 12], src);
     let gone = Want { partition: 0, spot: spot(7), lies: Lies::Command { tier: "gone".to_owned(), offset: 7 } };
     let there = |src| Want { partition: 1, spot: spot(src), lies: Lies::Input };
