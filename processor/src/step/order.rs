@@ -76,3 +76,6 @@ pub fn short_hash(key: &[u8]) -> ResourceHash {
     }
     short
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What a snapshot repeats, and what a restore makes of it.
 
+use std::sync::Arc;
+
 use schemas::identity::Hash128;
 
 use crate::books::Place;
@@ -10,7 +12,9 @@ use crate::position::Position;
 use crate::state::overlay::{Overlay, Reader};
 use crate::state::rocks::RocksStores;
 use crate::state::{Changes, Cursor, Entry, ResourceHash, Seen, Status, Store, Stores, keys};
-use crate::task::{Effects, Restored, Task};
+use crate::step::Input;
+use crate::step::handle::Handlers;
+use crate::task::{CLOCK_AHEAD_MS, Effects, Means, Restored, Shared, Suspicion, TakeError, Task};
 
 /// 2026, in the middle of a bucket of marks.
 const BASE_MS: i64 = 1_795_000_000_000;
@@ -73,4 +77,31 @@ fn who_only_had_to_wait_is_acquitted_in_the_log_too() {
     task.settled(BASE_MS);
     task.acquit();
     assert!(!task.is_touched());
+}
+
+#[test]
+fn a_record_from_ahead_of_our_clock_waits_until_that_has_caught_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = RocksStores::new(folder.path().to_owned()).open(0).expect("nobody holds it");
+    let restored = Restored { store, cursor: Cursor::default(), kept: Changes::default(), effects: Effects::default() };
+    let mut task = Task::new(0, Position::default(), restored, BASE_MS, false).expect("readable");
+    let shared = Shared {
+        handlers: Arc::new(Handlers::default()),
+        input_topic: "verified-events".to_owned(),
+        clean_partitions: 1,
+        suspicion: Suspicion::default(),
+    };
+    // What its value is makes no difference: the time decides first.
+    let input = Input { partition: 0, offset: 0, timestamp: BASE_MS + CLOCK_AHEAD_MS + 1, key: b"k", value: b"v" };
+    let mut take = |now_ms| {
+        let mut emitter = Emitter::default();
+        let mut means = Means { shared: &shared, now_ms, emitter: &mut emitter, send: &mut |_| Ok(()) };
+        let taken = task.take(&input, &Vec::new, &mut means);
+        (taken, task.position.next)
+    };
+    let (taken, next) = take(BASE_MS);
+    assert!(matches!(&taken, Err(TakeError::Wait(why)) if why.contains("600 s ahead")), "{taken:?}");
+    assert_eq!(next, 0);
+    let (taken, next) = take(BASE_MS + 1);
+    assert!(taken.is_ok() && next == 1, "{taken:?}");
 }
