@@ -207,7 +207,7 @@ async fn work(
     let stores = RocksStores::new(config.processor.state_dir.clone());
     let calls = Pool::new(Handle::current()).map_err(Failure::internal)?;
     for number in 0..config.processor.workers {
-        let one = One {
+        let parts = WorkerParts {
             number,
             config: Arc::clone(config),
             handlers: Arc::clone(handlers),
@@ -220,13 +220,13 @@ async fn work(
         let handle = Handle::current();
         std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || one.run_and_tell(&handle, done))
+            .spawn(move || parts.run_and_tell(&handle, done))
             .context("cannot start a worker's thread")
             .map_err(Failure::internal)?;
         workers.spawn(ended);
     }
     let mut exit = Ok(Exit::Done);
-    // One time for all of them together, from the wish to stop on.
+    // WorkerParts time for all of them together, from the wish to stop on.
     let mut overdue = pin!(async {
         shutdown.wait().await;
         tokio::time::sleep(config.shutdown_timeout).await;
@@ -260,8 +260,8 @@ async fn work(
 
 type RealWorker = Worker<KafkaLog, RocksStores, Reporter>;
 
-/// One worker to be.
-struct One {
+/// WorkerParts worker to be.
+struct WorkerParts {
     number: u16,
     config: Arc<Config>,
     handlers: Arc<Handlers>,
@@ -271,7 +271,7 @@ struct One {
     calls: Pool,
 }
 
-impl One {
+impl WorkerParts {
     /// Runs the worker, closes its clients, and says how it ended. A member whose name was taken says so first:
     /// librdkafka may hang while it closes such a member.
     fn run_and_tell(self, runtime: &Handle, done: tokio::sync::oneshot::Sender<Ending>) {

@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::log::{Loose, Want};
 use crate::reader::{self, Quiet, headers_of, input_of, is_outage};
-use crate::state::wait::Lies;
+use crate::state::wait::RecordAt;
 
 /// Questions that wait between the worker and the thread, and answers, and the bytes of those. A worker takes answers
 /// once per transaction, so all that one could need must find room.
@@ -53,9 +53,9 @@ pub struct ReadTopics {
 
 impl ReadTopics {
     fn place(&self, want: &Want) -> (String, i64) {
-        match &want.lies {
-            Lies::Input => (self.input.clone(), want.spot.1),
-            Lies::Command { tier, offset } => (format!("{}{tier}", self.retry), *offset),
+        match &want.record_at {
+            RecordAt::Input => (self.input.clone(), want.spot.1),
+            RecordAt::Command { tier, offset } => (format!("{}{tier}", self.retry), *offset),
         }
     }
 }
@@ -232,9 +232,9 @@ impl Jobs {
 }
 
 /// What is wanted of one partition, by offset.
-type Wanted = BTreeMap<i64, Vec<Want>>;
+type WantsByOffset = BTreeMap<i64, Vec<Want>>;
 /// What is wanted, by topic and partition. None of them is empty.
-type Places = BTreeMap<(String, i32), Wanted>;
+type Places = BTreeMap<(String, i32), WantsByOffset>;
 
 /// Reads all partitions at once: one after the other, each would wait for the answer to a request of the one before.
 fn fetch(reader: &BaseConsumer<Quiet>, Job { places, due }: &mut Job, give: &Give) -> Result<(), Stop> {

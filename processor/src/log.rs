@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::batch::Batch;
 use crate::emit::{Out, Record};
-use crate::state::wait::Lies;
+use crate::state::wait::RecordAt;
 use crate::step::Input;
 use crate::waiting::Spot;
 
@@ -180,7 +180,7 @@ pub struct Want {
     /// Which event.
     pub spot: Spot,
     /// Where its record lies.
-    pub lies: Lies,
+    pub record_at: RecordAt,
 }
 
 /// What came from the first retry topic.

@@ -57,14 +57,14 @@ pub(crate) type Positions = Vec<(i32, Option<Stored>)>;
 pub(crate) struct Reader {
     committed: BaseConsumer<Quiet>,
     raw: BaseConsumer<Quiet>,
-    at: Standing,
+    at: Assigned,
 }
 
 impl Reader {
     /// Connects both clients. `committed` must be configured to read committed records and to report ends.
     pub(crate) fn connect(committed: &ClientConfig, raw: &ClientConfig) -> KafkaResult<Self> {
         let connect = |config: &ClientConfig| BaseConsumer::from_config_and_context(config, Quiet);
-        Ok(Self { committed: connect(committed)?, raw: connect(raw)?, at: Standing::default() })
+        Ok(Self { committed: connect(committed)?, raw: connect(raw)?, at: Assigned::default() })
     }
 
     /// Committed offsets with their metadata, once decided.
@@ -162,7 +162,7 @@ impl Reader {
                 }
                 Some(Err(error)) if is_outage(&error) => {}
                 Some(Err(error)) => {
-                    self.at = Standing::default();
+                    self.at = Assigned::default();
                     return Err(error);
                 }
                 None if left.is_zero() => break,
@@ -183,10 +183,10 @@ impl Reader {
 
     /// Nobody reads on: a partition that stays assigned would be fetched for ever.
     pub(crate) fn rest(&mut self) -> KafkaResult<()> {
-        if self.at == Standing::default() {
+        if self.at == Assigned::default() {
             return Ok(());
         }
-        self.at = Standing::default();
+        self.at = Assigned::default();
         self.committed.unassign()
     }
 
@@ -203,23 +203,23 @@ impl Reader {
             list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
         }
         // Where it stands is known again once it does: what failed half way is assigned anew.
-        self.at = Standing::default();
+        self.at = Assigned::default();
         self.committed.assign(&list)?;
         // A partition that was left stays paused, whatever is assigned since.
         self.committed.resume(&list)?;
-        self.at = Standing { topic: topic.to_owned(), next: from.iter().copied().collect() };
+        self.at = Assigned { topic: topic.to_owned(), next: from.iter().copied().collect() };
         Ok(())
     }
 }
 
 /// Where a client stands that reads without a group.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Standing {
+struct Assigned {
     topic: String,
     next: BTreeMap<i32, i64>,
 }
 
-impl Standing {
+impl Assigned {
     fn has(&self, partition: i32) -> bool {
         self.next.contains_key(&partition)
     }

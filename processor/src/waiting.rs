@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::books::Place;
 use crate::state::ResourceHash;
-use crate::state::wait::{Detail, Lies, WaitChange, Waits};
+use crate::state::wait::{Detail, RecordAt, WaitChange, Waits};
 
 /// One waiting event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,8 @@ impl Item {
     }
 
     /// Where its record lies.
-    pub fn lies(&self) -> Lies {
-        self.detail.as_ref().map_or(Lies::Input, |detail| detail.lies.clone())
+    pub fn record_at(&self) -> RecordAt {
+        self.detail.as_ref().map_or(RecordAt::Input, |detail| detail.record_at.clone())
     }
 
     /// How often it was redriven.

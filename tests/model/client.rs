@@ -11,7 +11,7 @@ use std::rc::Rc;
 use processor::batch::Batch;
 use processor::emit::{Out, Record};
 use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scanned, Stored, Want};
-use processor::state::wait::Lies;
+use processor::state::wait::RecordAt;
 
 use crate::cluster::Kind;
 use crate::controls::Control;
@@ -230,8 +230,8 @@ impl Log for MemoryLog {
         let ready = self.world.plan.borrow_mut().below(self.wants.len() + 1);
         let cluster = self.world.cluster.borrow();
         let fetch = |want: Want| {
-            let record = match &want.lies {
-                Lies::Input => {
+            let record = match &want.record_at {
+                RecordAt::Input => {
                     let record = &cluster.input[&want.partition][want.spot.1 as usize];
                     Loose {
                         partition: want.partition,
@@ -242,7 +242,7 @@ impl Log for MemoryLog {
                         headers: Vec::new(),
                     }
                 }
-                Lies::Command { offset, .. } => {
+                RecordAt::Command { offset, .. } => {
                     let log = cluster.log((Out::Retry(0), want.partition));
                     let (at, record) = log.committed(*offset).next().expect("a command that was accepted is there");
                     assert_eq!(at, *offset);

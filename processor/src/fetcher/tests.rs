@@ -25,8 +25,9 @@ fn a_topic_that_is_gone_does_not_keep_other_records_from_coming() {
     let topics = ReadTopics { input: "input".to_owned(), retry: "retry-".to_owned(), first: "1s".to_owned() };
     let mut fetcher = Fetcher::start(client, topics).expect("a thread");
     let spot = |src| ([0; 12], src);
-    let gone = Want { partition: 0, spot: spot(7), lies: Lies::Command { tier: "gone".to_owned(), offset: 7 } };
-    let there = |src| Want { partition: 1, spot: spot(src), lies: Lies::Input };
+    let gone =
+        Want { partition: 0, spot: spot(7), record_at: RecordAt::Command { tier: "gone".to_owned(), offset: 7 } };
+    let there = |src| Want { partition: 1, spot: spot(src), record_at: RecordAt::Input };
     fetcher.want(vec![gone, there(1)]);
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut wait_for = |src: i64| loop {

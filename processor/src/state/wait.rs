@@ -8,7 +8,7 @@ use crate::varint::{Fields, Malformed, put_bytes, put_i64, put_u64};
 
 /// Where the record of a waiting event lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lies {
+pub enum RecordAt {
     /// In `verified-events`, at the event's own offset.
     Input,
     /// In a retry topic: the command that redrove it.
@@ -24,7 +24,7 @@ pub enum Lies {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Detail {
     /// Where its record lies.
-    pub lies: Lies,
+    pub record_at: RecordAt,
     /// How often it was redriven.
     pub generation: u64,
     /// Not before this, by the owner's clock, milliseconds since the epoch.
@@ -48,7 +48,7 @@ pub struct Detail {
 impl Default for Detail {
     fn default() -> Self {
         Self {
-            lies: Lies::Input,
+            record_at: RecordAt::Input,
             generation: 0,
             due_ms: 0,
             failures: 0,
@@ -124,9 +124,9 @@ impl Waits {
         out.push(if self.detail.is_some() { KNOWN } else { FOLLOWS });
         put_bytes(out, self.source.as_bytes());
         let Some(detail) = &self.detail else { return };
-        match &detail.lies {
-            Lies::Input => put_bytes(out, b""),
-            Lies::Command { tier, offset } => {
+        match &detail.record_at {
+            RecordAt::Input => put_bytes(out, b""),
+            RecordAt::Command { tier, offset } => {
                 put_bytes(out, tier.as_bytes());
                 put_i64(out, *offset);
             }
@@ -159,12 +159,15 @@ impl Waits {
 
 fn detail(fields: &mut Fields<'_>) -> Result<Detail, Malformed> {
     let tier = fields.text()?;
-    let lies =
-        if tier.is_empty() { Lies::Input } else { Lies::Command { tier: tier.to_owned(), offset: fields.i64()? } };
+    let record_at = if tier.is_empty() {
+        RecordAt::Input
+    } else {
+        RecordAt::Command { tier: tier.to_owned(), offset: fields.i64()? }
+    };
     let (generation, due_ms) = (fields.u64()?, fields.i64()?);
     let (failures, handled, hops) = (small(fields.u64()?)?, small(fields.u64()?)?, fields.u64()?);
     Ok(Detail {
-        lies,
+        record_at,
         generation,
         due_ms,
         failures,
@@ -188,7 +191,7 @@ mod tests {
     #[test]
     fn every_change_survives_the_round_trip() {
         let detail = Detail {
-            lies: Lies::Command { tier: "5s".to_owned(), offset: 77 },
+            record_at: RecordAt::Command { tier: "5s".to_owned(), offset: 77 },
             generation: 2,
             due_ms: 1_700_000_000_000,
             failures: 3,

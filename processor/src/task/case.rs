@@ -12,7 +12,7 @@ use crate::books::{Place, UNKNOWN_SOURCE};
 use crate::call::Call;
 use crate::emit::{Failures, Out, Pass, Stamp};
 use crate::log::{Fault, Loose};
-use crate::state::wait::{Detail, Lies, WaitChange, Waits};
+use crate::state::wait::{Detail, RecordAt, WaitChange, Waits};
 use crate::state::{DeadRef, Status, Store};
 use crate::step::order::short_hash;
 use crate::step::{Decision, Input, Outcome, Retry};
@@ -20,7 +20,7 @@ use crate::waiting::Spot;
 
 /// A call to make once the transaction is committed.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct CallWanted {
     /// For whom.
     pub spot: Spot,
     /// How often it was redriven.
@@ -46,7 +46,7 @@ pub(super) struct Case<'a> {
     /// Whether it stands among those that wait.
     pub(super) is_waiting: bool,
     /// The command that redrove it, and where it lies.
-    pub(super) command: Option<(&'a Command<'a>, Lies)>,
+    pub(super) command: Option<(&'a Command<'a>, RecordAt)>,
     /// Where a torn transaction left its effect.
     pub(super) visible: Option<Place>,
     /// Its source and spot, if its record is gone.
@@ -92,8 +92,8 @@ impl<'a> Case<'a> {
         self.detail.map_or(before, |detail| detail.handled.max(before))
     }
 
-    fn lies(&self) -> Lies {
-        self.command.as_ref().map_or(Lies::Input, |(_, lies)| lies.clone())
+    fn record_at(&self) -> RecordAt {
+        self.command.as_ref().map_or(RecordAt::Input, |(_, record_at)| record_at.clone())
     }
 
     fn first_failed_ms(&self, now_ms: i64) -> i64 {
@@ -217,7 +217,7 @@ impl<S: Store> Task<S> {
             Outcome::Parked => case.command.as_ref().map(|_| Box::new(self.detail_of(case, attempt))),
             Outcome::Call(handler, call) => {
                 let (generation, call) = (case.generation(), call.clone());
-                self.errands.calls.push(Wanted { spot, generation, handler: *handler, call });
+                self.errands.calls.push(CallWanted { spot, generation, handler: *handler, call });
                 // The attempt is used up when the reply is judged.
                 let detail = Detail { is_retrying: true, due_ms: 0, ..self.detail_of(case, case.handled()) };
                 Some(Box::new(detail))
@@ -283,7 +283,7 @@ impl<S: Store> Task<S> {
 
     fn detail_of(&self, case: &Case<'_>, handled: u32) -> Detail {
         let known = case.detail.cloned().unwrap_or_default();
-        Detail { lies: case.lies(), generation: case.generation(), handled, ..known }
+        Detail { record_at: case.record_at(), generation: case.generation(), handled, ..known }
     }
 
     fn change_wait(&mut self, case: &Case<'_>, (resource, src): Spot, now: Option<Waits>) {

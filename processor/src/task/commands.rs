@@ -14,7 +14,7 @@ use crate::books::{Place, UNKNOWN_SOURCE};
 use crate::emit::Stamp;
 use crate::log::Loose;
 use crate::position::Alone;
-use crate::state::wait::{Detail, Lies, WaitChange, Waits};
+use crate::state::wait::{Detail, RecordAt, WaitChange, Waits};
 use crate::state::{DeadRef, Entry, Seen, StateError, Status, Store, keys};
 use crate::step::dedup::check_of;
 use crate::step::order::short_hash;
@@ -44,9 +44,9 @@ impl<S: Store> Task<S> {
         {
             let all = record.headers();
             let command = Command::read(&all).filter(|command| command.dead_id.partition == self.partition);
-            let lies = Lies::Command { tier: tier.to_owned(), offset: record.offset };
+            let record_at = RecordAt::Command { tier: tier.to_owned(), offset: record.offset };
             let taken = match &command {
-                Some(command) => self.take_command(command, &record, lies, means),
+                Some(command) => self.take_command(command, &record, record_at, means),
                 None => Ok(()),
             };
             // One that has to wait stays the next, and whatever it waits for may come.
@@ -67,7 +67,7 @@ impl<S: Store> Task<S> {
         &mut self,
         command: &Command<'_>,
         record: &Loose,
-        lies: Lies,
+        record_at: RecordAt,
         means: &mut Means<'_>,
     ) -> Result<(), TakeError> {
         let event = VerifiedEvent::decode(&record.value).ok();
@@ -100,11 +100,11 @@ impl<S: Store> Task<S> {
             (Standing::Dead, Verb::Redrive, Some(event), Some(about))
                 if self.waiting.holds_back(short_hash(&record.key)) =>
             {
-                self.queue(command, (&event, &about), record, lies, books);
+                self.queue(command, (&event, &about), record, record_at, books);
                 Ok(())
             }
             (Standing::Dead, Verb::Redrive, event, _) => {
-                self.redrive(command, record, lies, (event.as_ref(), books), means)
+                self.redrive(command, record, record_at, (event.as_ref(), books), means)
             }
         }
     }
@@ -170,14 +170,14 @@ impl<S: Store> Task<S> {
         command: &Command<'_>,
         (event, about): (&VerifiedEvent<'_>, &About<'_>),
         record: &Loose,
-        lies: Lies,
+        record_at: RecordAt,
         books: &str,
     ) {
         let generation = command.dead_id.generation.saturating_add(1);
         self.note(event, about, Status::Parked(DeadRef { offset: command.dead_id.offset, generation }));
         self.shift((books, Place::Dead), (about.source, Place::Parked));
         let detail = Detail {
-            lies,
+            record_at,
             generation,
             handled: command.attempts,
             first_failed_ms: command.first_failed_ms,
@@ -196,7 +196,7 @@ impl<S: Store> Task<S> {
         &mut self,
         command: &Command<'_>,
         record: &Loose,
-        lies: Lies,
+        record_at: RecordAt,
         (event, books): (Option<&VerifiedEvent<'_>>, &str),
         means: &mut Means<'_>,
     ) -> Result<(), TakeError> {
@@ -218,7 +218,7 @@ impl<S: Store> Task<S> {
             from: Some(Place::Dead),
             books: Some(books),
             gone: is_nameless.then(|| (books, (short_hash(&record.key), input.offset))),
-            command: Some((command, lies)),
+            command: Some((command, record_at)),
             visible,
             originals: &|| command.originals.clone(),
             ..Case::first(&input)

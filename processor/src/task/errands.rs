@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Task;
-use super::case::Wanted;
+use super::case::CallWanted;
 use crate::call::{Call, Reply, Ticket};
 use crate::log::{Heard, Loose, Want};
 use crate::state::Store;
@@ -36,7 +36,7 @@ pub(super) struct Errands {
     /// What the clock said when it was last looked at.
     seen_ms: i64,
     /// Calls to make when the transaction is committed.
-    pub(super) calls: Vec<Wanted>,
+    pub(super) calls: Vec<CallWanted>,
     /// Calls under way: for whom, and which handler.
     under_way: HashMap<u64, (Spot, usize)>,
     /// What came of calls, until the event is through.
@@ -130,7 +130,7 @@ impl<S: Store> Task<S> {
         if !self.errands.asked.remove(&want.spot) {
             return;
         }
-        if self.waiting.get(want.spot).is_some_and(|item| item.lies() == want.lies) {
+        if self.waiting.get(want.spot).is_some_and(|item| item.record_at() == want.record_at) {
             self.errands.ready_bytes += record.as_ref().map_or(0, Loose::size);
             self.errands.ready.insert(want.spot, record);
         }
@@ -154,7 +154,7 @@ impl<S: Store> Task<S> {
                 }
                 let spot = (resource, item.src);
                 if !errands.ready.contains_key(&spot) && errands.asked.insert(spot) {
-                    wants.push(Want { partition: *partition, spot, lies: item.lies() });
+                    wants.push(Want { partition: *partition, spot, record_at: item.record_at() });
                 }
             }
         }
@@ -170,7 +170,7 @@ impl<S: Store> Task<S> {
     /// The calls that the committed transaction wants, each with a number of its own.
     pub fn take_calls(&mut self, number: &mut u64) -> Vec<(Ticket, Call)> {
         let wanted = std::mem::take(&mut self.errands.calls);
-        let calls = wanted.into_iter().map(|Wanted { spot, generation, handler, call }| {
+        let calls = wanted.into_iter().map(|CallWanted { spot, generation, handler, call }| {
             *number += 1;
             self.errands.under_way.insert(*number, (spot, handler));
             (Ticket { partition: self.partition, offset: spot.1, generation, number: *number }, call)

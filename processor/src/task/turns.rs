@@ -8,7 +8,7 @@ use super::suspicion::May;
 use super::{Means, TakeError, Task};
 use crate::log::Loose;
 use crate::position::Alone;
-use crate::state::wait::Lies;
+use crate::state::wait::RecordAt;
 use crate::state::{DeadRef, Store};
 use crate::step::route::{self, Death};
 use crate::step::{self, Input, Past, Turn};
@@ -65,9 +65,9 @@ impl<S: Store> Task<S> {
 
     fn turn(&mut self, spot: Spot, record: &Loose, item: &Item, means: &mut Means<'_>) -> Result<(), TakeError> {
         let all = record.headers();
-        let command = match item.lies() {
-            lies @ Lies::Command { .. } => Command::read(&all).map(|command| (command, lies)),
-            Lies::Input => None,
+        let command = match item.record_at() {
+            record_at @ RecordAt::Command { .. } => Command::read(&all).map(|command| (command, record_at)),
+            RecordAt::Input => None,
         };
         let timestamp = command.as_ref().map_or(record.timestamp, |(command, _)| command.received_at_ms);
         let input =
@@ -91,7 +91,7 @@ impl<S: Store> Task<S> {
             from: Some(item.place()),
             detail: item.detail.as_deref(),
             is_waiting: true,
-            command: command.as_ref().map(|(command, lies)| (command, lies.clone())),
+            command: command.as_ref().map(|(command, record_at)| (command, record_at.clone())),
             visible,
             originals: &|| originals.clone(),
             ..Case::first(&input)
