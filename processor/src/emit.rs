@@ -420,6 +420,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_late_or_from_the_future_is_marked_and_nothing_else_is() {
+        let input = Input { partition: 0, offset: 7, timestamp: 0, key: b"k", value: b"v" };
+        let stamp = Stamp { txn: 1, seq: Some(1), generation: 0, attempt: 1 };
+        let event = crate::samples::event(b"{}");
+        let mut emitter = Emitter::default();
+        let mut marks = |is_stale, is_future| {
+            let pass = Pass { is_stale, is_future, body: None };
+            let record = emitter.event(Out::Clean, 1, &event, &input, stamp, pass);
+            [headers::STALE, headers::WEIR_CLOCK].map(|mark| {
+                let found = record.headers.iter().find(|(name, _)| *name == mark);
+                found.and_then(|(_, value)| value).map(|value| String::from_utf8_lossy(value).into_owned())
+            })
+        };
+        assert_eq!(marks(false, false), [None, None]);
+        assert_eq!(marks(true, false), [Some("true".to_owned()), None]);
+        assert_eq!(marks(false, true), [None, Some("future".to_owned())]);
+    }
+
+    #[test]
     fn numbers_print_as_they_do_everywhere() {
         for number in [0, 9, 10, 1234567890, u64::MAX] {
             let mut out = Vec::new();
