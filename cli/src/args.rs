@@ -10,6 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use schemas::time;
+
 use self::dead::DeadCommand;
 use crate::output::Form;
 
@@ -196,6 +198,25 @@ pub struct TailArgs {
     pub output: OutputArgs,
 }
 
+/// A point in time: a while before now, or a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before now.
+    Ago(Duration),
+    /// Milliseconds since the epoch.
+    At(i64),
+}
+
+impl Moment {
+    /// Milliseconds since the epoch.
+    pub fn at_ms(self, now_ms: i64) -> i64 {
+        match self {
+            Self::At(at_ms) => at_ms,
+            Self::Ago(ago) => now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
 /// Options of `weir find`.
 #[derive(Debug, Clone, Args)]
 pub struct FindArgs {
@@ -204,9 +225,9 @@ pub struct FindArgs {
     /// Only events of this source.
     #[arg(long, short, value_name = "NAME")]
     pub source: Option<String>,
-    /// Only what was written within this time before now, e.g. 2h. Default: everything that is kept.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub since: Option<Duration>,
+    /// Only what was written since then: 2h before now, 2026-11-24 or 2026-11-24T12:00:00Z. Default: everything that is kept.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Moment>,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -228,6 +249,24 @@ pub struct OutputArgs {
     pub output: Option<Form>,
 }
 
+impl Command {
+    /// Whether it changes something besides its output: then it goes on when nobody reads that any more.
+    pub fn is_writing(&self) -> bool {
+        match self {
+            Self::Topics(TopicsCommand::Apply(_)) | Self::Send(_) => true,
+            Self::Dead(command) => command.is_writing(),
+            Self::Config(_)
+            | Self::Topics(TopicsCommand::Plan(_))
+            | Self::Providers(_)
+            | Self::Tail(_)
+            | Self::Find(_)
+            | Self::Lag(_)
+            | Self::Quarantine(_)
+            | Self::Completions { .. } => false,
+        }
+    }
+}
+
 impl Cli {
     /// The form that was asked for.
     pub fn form(&self) -> Option<Form> {
@@ -246,6 +285,18 @@ impl Cli {
         };
         asked.output
     }
+}
+
+/// A date alone begins at midnight, UTC.
+fn moment(text: &str) -> Result<Moment, String> {
+    let date = time::parse_rfc3339(text).or_else(|| time::parse_rfc3339(&format!("{text}T00:00:00Z")));
+    if let Some(at_ms) = date {
+        return Ok(Moment::At(at_ms));
+    }
+    let ago = humantime::parse_duration(text).map(Moment::Ago);
+    ago.map_err(|_| {
+        "neither a time before now, as in 2h, nor a date, as in 2026-11-24 or 2026-11-24T12:00:00Z".to_owned()
+    })
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -289,6 +340,45 @@ mod tests {
         for line in [["weir", "--config", "a.toml", "lag"], ["weir", "lag", "--config", "a.toml"]] {
             let cli = Cli::try_parse_from(line).unwrap();
             assert_eq!(cli.file.config, PathBuf::from("a.toml"));
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_date_or_a_while_before_now() {
+        assert_eq!(moment("2h"), Ok(Moment::Ago(Duration::from_secs(7200))));
+        assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(Moment::At(1000)));
+        assert_eq!(moment("1970-01-02"), Ok(Moment::At(86_400_000)));
+        for bad in ["yesterday", "1970-01", "1970-13-01", "2026-11-24T12:00"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+        assert_eq!((Moment::At(5).at_ms(9), Moment::Ago(Duration::from_millis(4)).at_ms(9)), (5, 5));
+    }
+
+    #[test]
+    fn every_since_takes_the_same_times() {
+        for time in ["2h", "2026-11-24", "2026-11-24T12:00:00Z"] {
+            for line in ["weir find e --since", "weir dead list --since", "weir dead list --until"] {
+                assert!(Cli::try_parse_from(line.split(' ').chain([time])).is_ok(), "{line} {time}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_writes_goes_on_when_nobody_reads_and_what_reads_does_not() {
+        let is_writing = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command.is_writing();
+        for line in [
+            "weir topics apply",
+            "weir send --source s",
+            "weir dead redrive --all --note n",
+            "weir dead discard --all --note n",
+            "weir dead edit 3-1-0",
+        ] {
+            assert!(is_writing(line), "{line}");
+        }
+        for line in
+            ["weir topics plan", "weir tail", "weir find e", "weir lag", "weir dead list", "weir dead show 3-1-0"]
+        {
+            assert!(!is_writing(line), "{line}");
         }
     }
 

@@ -2,10 +2,10 @@
 //!
 //! Whoever writes asks first, unless told not to; where nobody can be asked, that is wrong usage.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, ErrorKind, Write};
 
 use anyhow::anyhow;
-use runtime::report::Failure;
+use runtime::report::{Failure, harmless_lines};
 
 /// Whether a command that writes may do so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,16 +31,25 @@ impl Consent {
 
 /// Asks a question that is answered with yes or no.
 pub fn agreed(question: &str) -> Result<bool, Failure> {
-    say(&format!("{question} [y/N] "))?;
+    // A question that nobody can see is not answered with yes.
+    print(&format!("{question} [y/N] ")).map_err(|error| Failure::usage(anyhow!(error).context("cannot ask")))?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(Failure::internal)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Questions and remarks are not the answer, so they do not go where the answer goes.
+/// Questions and remarks are not the answer, so they do not go where the answer goes. One that nobody hears stops nothing.
 pub fn say(text: &str) -> Result<(), Failure> {
+    match print(text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        said => said.map_err(Failure::internal),
+    }
+}
+
+fn print(text: &str) -> std::io::Result<()> {
     let mut err = std::io::stderr().lock();
-    err.write_all(text.as_bytes()).and_then(|()| err.flush()).map_err(Failure::internal)
+    err.write_all(harmless_lines(text).as_bytes())?;
+    err.flush()
 }
 
 #[cfg(test)]

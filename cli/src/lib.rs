@@ -30,13 +30,19 @@ pub fn run(cli: Cli) -> ExitCode {
         runtime::telemetry::init("weir");
     }
     let mut out = Output::to_stdout(&cli);
-    let result = dispatch(&cli, &mut out).and_then(|exit| out.finish().map(|()| exit));
-    report::finish(closed_pipe_is_fine(result))
+    let result = dispatch(&cli, &mut out);
+    // Also after a failure: what was printed of an array is one.
+    let finished = out.finish();
+    let result = result.and_then(|exit| finished.map(|()| exit));
+    report::finish(if cli.command.is_writing() { result } else { closed_pipe_is_fine(result) })
 }
 
 /// Runs a command on an output; in-process tests begin here.
 pub fn dispatch(cli: &Cli, out: &mut Output<'_>) -> Result<Exit, Failure> {
     let path = cli.file.config.as_path();
+    if cli.command.is_writing() {
+        out.bear_deafness();
+    }
     match &cli.command {
         Command::Config(command) => commands::config::run(path, command, out),
         Command::Topics(command) => commands::topics::run(&load(cli)?, command, stdin().is_terminal(), out),
@@ -57,7 +63,7 @@ fn load(cli: &Cli) -> Result<runtime::config::Config, Failure> {
     Ok(runtime::config::load(&cli.file.config)?.config)
 }
 
-/// `weir tail | head` ends when `head` has seen enough: that is success.
+/// `weir tail | head` ends when `head` has seen enough: that is success, for a command that only reads.
 fn closed_pipe_is_fine(result: Result<Exit, Failure>) -> Result<Exit, Failure> {
     result.or_else(|failure| {
         let closed = failure.error.chain().any(|cause| {

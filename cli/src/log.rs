@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext};
 use runtime::config;
 use runtime::report::Failure;
 
@@ -21,6 +23,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Committed offsets wait for a pending transaction, which ends within the transaction timeout of 10 s.
 const DECIDED: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(200);
+/// How long, and how often, the client is asked for what it has said.
+const WORD: Duration = Duration::from_millis(20);
+const WORDS_MAX: u32 = 16;
 /// What the client reads ahead and asks for at a time, at most: with its own defaults memory would grow with the topic
 /// up to 64 MiB and an answer of 50 MiB. A record that alone is larger is read all the same.
 const AHEAD_KIB: &str = "2048";
@@ -31,9 +36,27 @@ const FETCH_PARTITION_BYTES: &str = "262144";
 /// A connection for reading.
 pub struct Log {
     settings: ClientConfig,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<LastWord>,
     brokers: String,
 }
+
+/// Keeps why the client's last connection failed: its calls return only that they failed, and not that a password is
+/// wrong or a name unknown.
+#[derive(Debug, Default)]
+struct LastWord(Mutex<Option<String>>);
+
+impl ClientContext for LastWord {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        runtime::kafka::said(level, facility, message);
+        if facility == "FAIL" {
+            // Without the thread's name, which stands in brackets before it.
+            let text = message.split_once("]: ").map_or(message, |(_, text)| text);
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for LastWord {}
 
 /// New records of a topic, one at a time.
 pub struct Tail {
@@ -76,7 +99,8 @@ impl Log {
         runtime::kafka::prefer(&mut settings, &[("fetch.queue.backoff.ms", "2")]);
         settings.set("fetch.max.bytes", FETCH_BYTES);
         settings.set("max.partition.fetch.bytes", FETCH_PARTITION_BYTES);
-        let consumer: BaseConsumer = settings.create().context("[kafka.client]").map_err(Failure::usage)?;
+        let consumer = settings.create_with_context(LastWord::default()).context("[kafka.client]");
+        let consumer: BaseConsumer<LastWord> = consumer.map_err(Failure::usage)?;
         Ok(Self { settings, consumer, brokers: kafka.brokers.clone() })
     }
 
@@ -228,9 +252,20 @@ impl Log {
     }
 
     fn away(&self, error: KafkaError) -> Failure {
-        Failure::unavailable(
-            anyhow!(error).context(format!("no Kafka broker answers at {} ([kafka] brokers)", self.brokers)),
-        )
+        let brokers = &self.brokers;
+        if !is_silence(&error) {
+            return Failure::unavailable(anyhow!(error).context(format!("Kafka at {brokers} refuses")));
+        }
+        // What the client says waits in its queue.
+        for _ in 0..WORDS_MAX {
+            if self.consumer.poll(WORD).is_none() {
+                break;
+            }
+        }
+        let context = self.consumer.context();
+        let last = context.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let last = last.map(|last| format!(": {last}")).unwrap_or_default();
+        Failure::unavailable(anyhow!("no Kafka broker answers at {brokers} ([kafka] brokers): {error}{last}"))
     }
 }
 
@@ -254,6 +289,22 @@ fn broken(topic: &str, error: KafkaError) -> Failure {
     let is_gone = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);
     let why = if is_gone { ": records were deleted while they were read, run this again" } else { "" };
     Failure::unavailable(anyhow!(error).context(format!("cannot read {topic}{why}")))
+}
+
+/// Whether nobody has answered at all, as opposed to somebody with a refusal.
+fn is_silence(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::WaitingForCoordinator
+        )
+    )
 }
 
 /// Errors after which the client goes on by itself.
@@ -299,6 +350,25 @@ mod tests {
         let log = Log { brokers: kafka.brokers.clone(), ..Log::connect(&kafka, "weir").unwrap() };
         let failure = log.away(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure));
         assert_eq!(failure.exit.code(), 69);
-        assert!(failure.to_string().contains("127.0.0.1:1"), "{failure}");
+        assert!(failure.to_string().starts_with("no Kafka broker answers at 127.0.0.1:1"), "{failure}");
+        let failure = log.away(KafkaError::MetadataFetch(RDKafkaErrorCode::GroupAuthorizationFailed));
+        assert_eq!(failure.exit.code(), 69);
+        assert!(failure.to_string().starts_with("Kafka at 127.0.0.1:1 refuses: "), "{failure}");
+    }
+
+    #[test]
+    fn the_clients_last_word_says_why_nobody_answers() {
+        let kafka = config::Kafka { brokers: "127.0.0.1:1".to_owned(), wait: Duration::ZERO, client: BTreeMap::new() };
+        let log = Log::connect(&kafka, "weir").unwrap();
+        let failure = log.bounds("t").unwrap_err().to_string();
+        assert!(failure.contains("127.0.0.1:1") && failure.contains("Connection refused"), "{failure}");
+    }
+
+    #[test]
+    fn a_last_word_is_about_a_connection_and_without_its_thread() {
+        let word = LastWord::default();
+        word.log(RDKafkaLogLevel::Error, "FAIL", "[thrd:sasl_plaintext://a:1/bootstrap]: a:1: wrong password");
+        word.log(RDKafkaLogLevel::Error, "ERROR", "[thrd:app]: 1/1 brokers are down");
+        assert_eq!(word.0.into_inner().unwrap().as_deref(), Some("a:1: wrong password"));
     }
 }

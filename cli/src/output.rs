@@ -1,14 +1,15 @@
 //! The only place that prints: tables for people, JSON for programs, from the same rows.
 //!
 //! A row's JSON keys are its table's columns. What comes out of a topic is made harmless before it reaches a
-//! terminal: an event must not move the cursor of whoever looks at it.
+//! terminal, in every form: an event must not move the cursor of whoever looks at it.
 
 pub mod rows;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
-use runtime::report::Failure;
+pub use runtime::report::harmless;
+use runtime::report::{Failure, harmless_lines, is_harmful};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -52,12 +53,30 @@ pub struct Output<'a> {
     is_terminal: bool,
     is_colored: bool,
     is_array_open: bool,
+    /// What happens when nobody reads any more.
+    deafness: Deafness,
+}
+
+/// What becomes of a command whose reader has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deafness {
+    /// It ends: nothing is left to do.
+    Ends,
+    /// It goes on: what it changes matters more than what it says.
+    IsBorne,
+    /// It goes on, and nobody hears it.
+    IsThere,
 }
 
 impl<'a> Output<'a> {
     /// An output; `asked` wins over what `is_terminal` suggests.
     pub fn new(out: Box<dyn Write + 'a>, asked: Option<Form>, is_terminal: bool, is_colored: bool) -> Self {
-        Self { out, asked, is_terminal, is_colored, is_array_open: false }
+        Self { out, asked, is_terminal, is_colored, is_array_open: false, deafness: Deafness::Ends }
+    }
+
+    /// From now on a reader who leaves stops nothing: the command goes on to its own end and exit code.
+    pub fn bear_deafness(&mut self) {
+        self.deafness = Deafness::IsBorne;
     }
 
     /// The form of lists.
@@ -70,6 +89,19 @@ impl<'a> Output<'a> {
         self.asked
     }
 
+    /// Whether what is printed appears on a terminal.
+    pub fn is_on_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Prints a list of nothing for whoever reads an array; a person is told in words.
+    pub fn nothing(&mut self) -> Result<(), Failure> {
+        match self.form() {
+            Form::Json => self.text("[]\n"),
+            Form::Table | Form::Jsonl => Ok(()),
+        }
+    }
+
     /// Prints a whole list.
     pub fn list<R: Row>(&mut self, rows: &[R]) -> Result<(), Failure> {
         match self.form() {
@@ -77,10 +109,7 @@ impl<'a> Output<'a> {
                 let table = self.table(rows)?;
                 self.text(&table)
             }
-            Form::Json => {
-                let text = serde_json::to_string_pretty(rows).map_err(Failure::internal)?;
-                self.text(&format!("{text}\n"))
-            }
+            Form::Json => self.document(&rows),
             Form::Jsonl => {
                 for row in rows {
                     self.object(row)?;
@@ -97,16 +126,13 @@ impl<'a> Output<'a> {
                 let value = serde_json::to_value(row).map_err(Failure::internal)?;
                 let mut table = self.bare_table();
                 for column in R::COLUMNS {
-                    let cell = Cell::new(cell_text(value.get(column)));
+                    let cell = Cell::new(cell_text(value.get(column), harmless_lines));
                     table.add_row(vec![Cell::new(column), cell]);
                 }
                 fold_last_column(&mut table);
                 self.text(&format!("{}\n", table.trim_fmt()))
             }
-            Form::Json => {
-                let text = serde_json::to_string_pretty(row).map_err(Failure::internal)?;
-                self.text(&format!("{text}\n"))
-            }
+            Form::Json => self.document(row),
             Form::Jsonl => self.object(row),
         }
     }
@@ -126,8 +152,14 @@ impl<'a> Output<'a> {
         }
         let before = if self.is_array_open { ",\n" } else { "[\n" };
         self.is_array_open = true;
-        let text = serde_json::to_string(item).map_err(Failure::internal)?;
+        let text = json(item)?;
         self.write(&format!("{before}{text}"))
+    }
+
+    /// A whole document in JSON.
+    fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(Failure::internal)?;
+        self.text(&format!("{}\n", harmless_json(text)))
     }
 
     /// Ends what [`next`](Self::next) began. `is_empty_list`: nothing came, which is an empty array in JSON.
@@ -156,22 +188,35 @@ impl<'a> Output<'a> {
 
     /// Prints bytes as they are, whatever they are: they were asked for.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.out.write_all(bytes).map_err(Failure::internal)?;
+        self.put(|out| out.write_all(bytes))?;
         self.flush()
     }
 
     fn object(&mut self, row: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(row).map_err(Failure::internal)?;
+        let text = json(row)?;
         self.write(&format!("{text}\n"))
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        self.out.write_all(text.as_bytes()).map_err(Failure::internal)
+        self.put(|out| out.write_all(text.as_bytes()))
+    }
+
+    fn put(&mut self, put: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
+        if self.deafness == Deafness::IsThere {
+            return Ok(());
+        }
+        match put(&mut *self.out) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe && self.deafness == Deafness::IsBorne => {
+                self.deafness = Deafness::IsThere;
+                Ok(())
+            }
+            put => put.map_err(Failure::internal),
+        }
     }
 
     /// Hands over what was printed. Who follows a topic sees each event when it comes.
     pub fn flush(&mut self) -> Result<(), Failure> {
-        self.out.flush().map_err(Failure::internal)
+        self.put(|out| out.flush())
     }
 
     fn table<R: Row>(&self, rows: &[R]) -> Result<String, Failure> {
@@ -219,32 +264,44 @@ fn fold_last_column(table: &mut Table) {
 }
 
 fn cell_of(value: Option<&Value>) -> Cell {
-    let cell = Cell::new(cell_text(value));
+    let cell = Cell::new(cell_text(value, harmless));
     if value.is_some_and(Value::is_number) { cell.set_alignment(CellAlignment::Right) } else { cell }
 }
 
-/// How a JSON value reads in a table: nothing is `-`, a list is one item a line.
-fn cell_text(value: Option<&Value>) -> String {
+/// How a JSON value reads in a table: nothing is `-`, a list is one item a line. `made_harmless`: what happens to a
+/// text, whose line breaks are an event's and would look like rows of their own where several stand below each other.
+fn cell_text(value: Option<&Value>, made_harmless: fn(&str) -> String) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::Bool(true)) => "yes".to_owned(),
         Some(Value::Bool(false)) => "no".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
-        Some(Value::String(text)) => text.split('\n').map(harmless).collect::<Vec<_>>().join("\n"),
+        Some(Value::String(text)) => made_harmless(text),
         Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
-        Some(Value::Array(items)) => items.iter().map(|item| cell_text(Some(item))).collect::<Vec<_>>().join("\n"),
+        Some(Value::Array(items)) => {
+            let items: Vec<String> = items.iter().map(|item| cell_text(Some(item), made_harmless)).collect();
+            items.join("\n")
+        }
         Some(value @ (Value::Number(_) | Value::Object(_))) => harmless(&value.to_string()),
     }
 }
 
-/// A text that cannot move a cursor, change a colour or reverse its reading order: such characters are escaped.
-pub fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+/// A value on one line.
+fn json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map(harmless_json).map_err(Failure::internal)
+}
+
+/// JSON leaves everything above U+001F in a text as it is. Outside of texts there is nothing above U+007E, so escapes
+/// can take the place of whatever a terminal would obey.
+fn harmless_json(text: String) -> String {
+    let must_go = |c: char| c > '~' && is_harmful(c);
+    if !text.contains(must_go) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        let is_mark =
-            matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
-        if c.is_control() || is_mark {
-            out.extend(c.escape_default());
+        if must_go(c) {
+            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             out.push(c);
         }

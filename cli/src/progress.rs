@@ -17,17 +17,36 @@ pub struct Progress {
     total: u64,
     done: u64,
     began: Instant,
+    is_hidden: bool,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// Of `total` steps none is done.
     pub fn of(total: u64, what: &'static str) -> Self {
-        Self { what, total, done: 0, began: Instant::now(), bar: None }
+        Self { what, total, done: 0, began: Instant::now(), is_hidden: false, bar: None }
+    }
+
+    /// Shows nothing: whoever waits sees something else move.
+    pub fn hidden() -> Self {
+        let mut progress = Self::of(0, "");
+        progress.is_hidden = true;
+        progress
+    }
+
+    /// Does something that prints where the bar may stand: it makes way meanwhile.
+    pub fn aside<R>(&self, act: impl FnOnce() -> R) -> R {
+        match &self.bar {
+            Some(bar) => bar.suspend(act),
+            None => act(),
+        }
     }
 
     /// That many more steps are done.
     pub fn advance(&mut self, steps: u64) {
+        if self.is_hidden {
+            return;
+        }
         let is_due = self.total <= EVERY || self.done / EVERY != (self.done + steps) / EVERY;
         self.done += steps;
         if !is_due || (self.bar.is_none() && self.began.elapsed() < PATIENCE) {

@@ -84,7 +84,7 @@ impl Source {
             assurance: if scheme.signs_timestamp() { 3 } else { 2 },
             window_ms: i64::try_from(source.dedup_window.as_millis()).unwrap_or(i64::MAX),
             stale: source.stale,
-            schema: source.schema.as_ref().map(|(name, _)| name.clone()),
+            schema: source.schema.as_ref().map(|schema| schema.name().to_owned()),
             single_headers,
             uncombined_headers: scheme.headers_without_comma().cloned().collect(),
             metrics: SourceMetrics::new(&source.name),

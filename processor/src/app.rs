@@ -23,7 +23,6 @@ use tokio::task::JoinSet;
 
 use crate::caller::Pool;
 use crate::clients;
-use crate::json_schema::JsonSchema;
 use crate::kafka::KafkaLog;
 use crate::lifecycle::{Action, Ending};
 use crate::log::{Bounds, Log};
@@ -51,7 +50,7 @@ const MEMBERSHIP: Duration = Duration::from_secs(1);
 /// Runs a processor until it is asked to stop. `own` are users' handlers, asked in order.
 pub fn run(config: Config, own: Vec<Box<dyn Handler>>) -> Result<Exit, Failure> {
     let _lock = lock(&config.processor.state_dir)?;
-    let handlers = Arc::new(handlers(&config, own)?);
+    let handlers = Arc::new(handlers(&config, own));
     let exposition = runtime::metrics::install()?;
     metrics::describe();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,7 +83,7 @@ fn lock(directory: &Path) -> Result<File, Failure> {
 }
 
 /// The JSON Schemas and handlers of the configured sources, and the users' own handlers.
-pub fn handlers(config: &Config, own: Vec<Box<dyn Handler>>) -> Result<Handlers, Failure> {
+pub fn handlers(config: &Config, own: Vec<Box<dyn Handler>>) -> Handlers {
     let body_max = usize::try_from(config.topics.body_limit).unwrap_or(usize::MAX);
     let mut handlers = Handlers {
         schemas: HashMap::new(),
@@ -93,13 +92,10 @@ pub fn handlers(config: &Config, own: Vec<Box<dyn Handler>>) -> Result<Handlers,
         retries: Policies::of_config(config),
         body_max: Some(body_max),
     };
-    for (name, path) in config.sources.iter().filter_map(|source| source.schema.as_ref()) {
-        if !handlers.schemas.contains_key(name) {
-            let schema = JsonSchema::load(name, path).map_err(Failure::usage)?;
-            handlers.schemas.insert(name.clone(), Box::new(schema));
-        }
+    for schema in config.sources.iter().filter_map(|source| source.schema.as_ref()) {
+        handlers.schemas.insert(schema.name().to_owned(), Box::new(schema.clone()));
     }
-    Ok(handlers)
+    handlers
 }
 
 async fn serve(

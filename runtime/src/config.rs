@@ -55,7 +55,7 @@ pub struct Loaded {
 
 /// Reads a file and the process's environment.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let unreadable = |reason: String| Problems(vec![Problem::of_file(path, reason)]);
+    let unreadable = |reason: String| Problems { errors: vec![Problem::of_file(path, reason)], warnings: Vec::new() };
     let size = std::fs::metadata(path).map(|metadata| metadata.len());
     let size = size.map_err(|error| unreadable(format!("cannot be read: {error}")))?;
     if size > FILE_BYTES {

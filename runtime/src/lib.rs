@@ -6,6 +6,7 @@
 pub mod secret;
 pub mod expression;
 pub mod template;
+pub mod json_schema;
 pub mod config;
 pub mod args;
 pub mod clock;

@@ -95,7 +95,7 @@ pub fn finish(result: Result<Exit, Failure>) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             // Not `eprintln!`, which panics when standard error is closed: the exit code must survive that.
-            writeln!(std::io::stderr(), "{failure}").unwrap_or_default();
+            writeln!(std::io::stderr(), "{}", harmless_lines(&failure.to_string())).unwrap_or_default();
             failure.exit.into()
         }
     }
@@ -117,9 +117,49 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// A text that cannot move a cursor, change a colour or reverse its reading order: such characters are escaped, line
+/// breaks among them. What a broker, a file or an event says reaches a terminal in this form only.
+pub fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmful(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The same of a text whose line breaks are ours.
+pub fn harmless_lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a character does something to a terminal or to the order of reading: controls (C0, DEL, C1), separators of
+/// lines and paragraphs, marks and isolates of direction, and what has no width.
+pub fn is_harmful(c: char) -> bool {
+    let is_mark = matches!(
+        c,
+        '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
+    );
+    c.is_control() || is_mark
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_act_on_a_terminal_is_escaped_and_what_is_text_is_not() {
+        for c in ['\u{1b}', '\u{7f}', '\u{9b}', '\u{61c}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202e}', '\u{206f}'] {
+            let said = harmless(&format!("a{c}b"));
+            assert_eq!(said, format!("a\\u{{{:x}}}b", u32::from(c)), "{c:?}");
+        }
+        assert_eq!(harmless("a\nb"), "a\\nb");
+        assert_eq!(harmless_lines("a\nb\u{1b}"), "a\nb\\u{1b}");
+        assert_eq!(harmless("Grüße, 日本 …"), "Grüße, 日本 …");
+    }
 
     #[test]
     fn exit_codes_are_those_of_the_contract() {

@@ -26,10 +26,26 @@ fn run(mut command: Command, arguments: &[&str]) -> Result<Said> {
     Ok(Said { code: output.status.code(), rows, text })
 }
 
-fn weir(pipeline: &Pipeline, arguments: &[&str]) -> Result<Said> {
+fn weir_command(pipeline: &Pipeline) -> Result<Command> {
     let mut command = pipeline.command("weir")?;
     command.env("WEIR_DRAFTS", pipeline.folder().join("drafts"));
-    run(command, arguments)
+    Ok(command)
+}
+
+fn weir(pipeline: &Pipeline, arguments: &[&str]) -> Result<Said> {
+    run(weir_command(pipeline)?, arguments)
+}
+
+/// The exit code of a command whose reader left before its first word.
+fn unheard(pipeline: &Pipeline, arguments: &[&str]) -> Result<Option<i32>> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let mut command = weir_command(pipeline)?;
+    Ok(command.args(arguments).stdout(writer.try_clone()?).stderr(writer).status()?.code())
+}
+
+fn drafts(pipeline: &Pipeline) -> Result<usize> {
+    Ok(fs::read_dir(pipeline.folder().join("drafts"))?.count())
 }
 
 /// A parcel's event; without a station the source's JSON Schema rejects it.
@@ -114,7 +130,8 @@ async fn a_dead_letter_is_fixed_and_redriven_once_however_often_it_is_asked_for(
     pipeline.kill_processor("a")?;
     pipeline.start_processor("a")?;
     pipeline.ready().await?;
-    let said = weir(&pipeline, &["dead", "discard", &third, "--note", "a test parcel", "--yes", "-o", "jsonl"])?;
+    let discard = ["dead", "discard", &third, "--note", "a test parcel", "--yes", "-o", "jsonl"];
+    let said = weir(&pipeline, &discard)?;
     ensure!(said.code == Some(0) && said.rows[0]["result"] == "discarded", "{}", said.text);
     send(&pipeline, &parcel("evt_4", 9, None))?;
     let said = weir(&pipeline, &["dead", "discard", &third, "--note", "again", "--yes"])?;
@@ -137,6 +154,47 @@ async fn a_dead_letter_is_fixed_and_redriven_once_however_often_it_is_asked_for(
     ensure!(said.text.contains("the station was missing"), "{}", said.text);
     let said = weir(&pipeline, &["dead", "show", &again, "-o", "json"])?;
     ensure!(said.code == Some(0) && said.text.matches("schema_violation").count() >= 2, "{}", said.text);
+    pipeline.retire().await
+}
+
+/// Nobody reads what it says, Ctrl-C comes while an editor runs: neither changes what is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_something_is_done_whether_or_not_anybody_listens() -> Result<()> {
+    let pipeline = Pipeline::start(crate::setup("dead-deaf")?, &["a"]).await?;
+    for number in 1..=3 {
+        send(&pipeline, &parcel(&format!("evt_{number}"), 7, None))?;
+    }
+    let dead = letters(&pipeline, "dead", 3).await?;
+    let (first, second) = (id_of(&dead[0])?, id_of(&dead[1])?);
+
+    let edit = |editor: &str| {
+        let mut command = weir_command(&pipeline)?;
+        command.env("VISUAL", editor);
+        run(command, &["dead", "edit", &first])
+    };
+    let said = edit("kill -INT $PPID; sed -i s/5/6/")?;
+    ensure!(said.code == Some(64) && said.text.contains("would die again"), "{}", said.text);
+    let said = edit("kill -INT $PPID; sed -i 's/\"grams\"/\"station\": \"A\", \"grams\"/'")?;
+    ensure!(said.code == Some(0) && said.text.contains("going on with what was refused"), "{}", said.text);
+    ensure!(drafts(&pipeline)? == 1);
+
+    // Exit codes are the answer, as if somebody had read it: one letter dies again, the other is given up.
+    let redrive = ["dead", "redrive", &second, "--note", "hope", "--yes", "-o", "jsonl"];
+    ensure!(unheard(&pipeline, &redrive)? == Some(1));
+    ensure!(unheard(&pipeline, &["dead", "discard", &first, "--note", "a test parcel", "--yes"])? == Some(0));
+    letters(&pipeline, "discarded", 1).await?;
+    letters(&pipeline, "dead", 2).await?;
+    ensure!(drafts(&pipeline)? == 0, "the draft of a letter that was given up is still there");
+    ensure!(unheard(&pipeline, &["send", "--source", "warehouse", "--url", "http://127.0.0.1:1"])? == Some(69));
+    ensure!(unheard(&pipeline, &["dead", "list"])? == Some(0), "what only reads ends quietly");
+
+    // Nothing is an array, too.
+    for nothing in
+        [&["find", "evt_9", "-o", "json"][..], &["dead", "redrive", &first, "--note", "n", "--yes", "-o", "json"]]
+    {
+        let said = weir(&pipeline, nothing)?;
+        ensure!(said.code == Some(1) && said.rows.first() == Some(&json!([])), "{}", said.text);
+    }
     pipeline.retire().await
 }
 

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use schemas::{DeadId, time};
+use schemas::DeadId;
 use serde::Serialize;
 
-use super::{OutputArgs, positive};
+use super::{Moment, OutputArgs, moment, positive};
 
 /// Longest `--note`, bytes: it is kept in the command and in the resolution.
 const NOTE_BYTES_MAX: usize = 1024;
@@ -46,15 +46,6 @@ pub enum State {
     Discarded,
 }
 
-/// A point in time: a while before now, or a date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Before now.
-    Ago(Duration),
-    /// Milliseconds since the epoch.
-    At(i64),
-}
-
 /// Which dead letters. All that is given has to fit.
 #[derive(Debug, Clone, Default, Args)]
 pub struct FilterArgs {
@@ -73,7 +64,7 @@ pub struct FilterArgs {
     /// Only in this state.
     #[arg(long, value_enum, value_name = "STATE")]
     pub state: Option<State>,
-    /// Only what failed last at or after this time: 2h before now, or 2026-11-24T12:00:00Z.
+    /// Only what failed last at or after this time: 2h before now, 2026-11-24 or 2026-11-24T12:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Moment>,
     /// Only what failed last before this time.
@@ -212,6 +203,14 @@ pub struct DiscardArgs {
 }
 
 impl DeadCommand {
+    /// Whether it changes something besides its output.
+    pub fn is_writing(&self) -> bool {
+        match self {
+            Self::Edit(_) | Self::Redrive(_) | Self::Discard(_) => true,
+            Self::List(_) | Self::Show(_) => false,
+        }
+    }
+
     /// How to print.
     pub fn output(&self) -> &OutputArgs {
         match self {
@@ -226,14 +225,6 @@ impl DeadCommand {
 
 fn dead_id(text: &str) -> Result<DeadId, String> {
     DeadId::parse(text).ok_or_else(|| "not a dead id: <partition>-<offset>-<generation>, as in 3-1742-0".to_owned())
-}
-
-fn moment(text: &str) -> Result<Moment, String> {
-    if let Some(at_ms) = time::parse_rfc3339(text) {
-        return Ok(Moment::At(at_ms));
-    }
-    let ago = humantime::parse_duration(text).map(Moment::Ago);
-    ago.map_err(|_| "neither a time before now, as in 2h, nor a date, as in 2026-11-24T12:00:00Z".to_owned())
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -287,13 +278,6 @@ mod tests {
             assert!(parsed(&format!("weir dead show {bad}")).is_err(), "{bad}");
         }
         assert!(parsed("weir dead show 3-1742-0 --body").is_ok());
-    }
-
-    #[test]
-    fn a_time_is_a_date_or_a_while_before_now() {
-        assert_eq!(moment("2h"), Ok(Moment::Ago(Duration::from_secs(7200))));
-        assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(Moment::At(1000)));
-        assert!(moment("yesterday").is_err());
     }
 
     #[test]

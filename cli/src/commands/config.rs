@@ -55,7 +55,7 @@ fn check(path: &Path, out: &mut Output<'_>) -> Result<Exit, Failure> {
             let sources = if count == 1 { "1 source".to_owned() } else { format!("{count} sources") };
             (sources, source_problems(path, &loaded.config), loaded.warnings)
         }
-        Err(Problems(errors)) => (String::new(), errors, Vec::new()),
+        Err(Problems { errors, warnings }) => (String::new(), errors, warnings),
     };
     if out.asked().is_some() {
         let of = |level, problems| rows(level, problems);
@@ -70,7 +70,7 @@ fn check(path: &Path, out: &mut Output<'_>) -> Result<Exit, Failure> {
         out.text(&format!("{}: ok, {summary}\n", path.display()))?;
         return Ok(Exit::Done);
     }
-    Err(Problems(errors).into())
+    Err(Problems { errors, warnings }.into())
 }
 
 fn rows<'a>(level: &'static str, problems: &'a [Problem]) -> Vec<Finding<'a>> {

@@ -10,7 +10,6 @@ use anyhow::anyhow;
 use runtime::config::Config;
 use runtime::report::{Exit, Failure};
 use schemas::Topic;
-use std::time::Duration;
 
 use self::fate::Found;
 use crate::args::FindArgs;
@@ -22,7 +21,7 @@ use crate::record::{self, Seen};
 /// Prints the places; exit 1 if there is none.
 pub fn run(config: &Config, options: &FindArgs, out: &mut Output<'_>) -> Result<Exit, Failure> {
     let log = Log::connect(&config.kafka, &config.processor.group)?;
-    let pieces = pieces(config, &log, options.since)?;
+    let pieces = pieces(config, &log, options.since.map(|since| since.at_ms(runtime::clock::now_ms())))?;
     let total = pieces.iter().flat_map(|piece| &piece.ranges).map(Range::len).sum();
     let mut progress = Progress::of(total, "reading");
     let mut found = Vec::new();
@@ -31,6 +30,7 @@ pub fn run(config: &Config, options: &FindArgs, out: &mut Output<'_>) -> Result<
     }
     drop(progress);
     if found.is_empty() {
+        out.nothing()?;
         let names: Vec<&str> = pieces.iter().map(|piece| piece.name.as_str()).collect();
         let error = anyhow!("no trace of {} in {}", options.event_id, names.join(", "));
         return Err(Failure { exit: Exit::No, error });
@@ -51,8 +51,7 @@ struct Piece {
 }
 
 /// The topics that exist, without those that hold no events.
-fn pieces(config: &Config, log: &Log, since: Option<Duration>) -> Result<Vec<Piece>, Failure> {
-    let now_ms = runtime::clock::now_ms();
+fn pieces(config: &Config, log: &Log, since_ms: Option<i64>) -> Result<Vec<Piece>, Failure> {
     let mut pieces = Vec::new();
     for topic in config.topics.all() {
         if matches!(topic, Topic::Quarantine | Topic::Changelog) {
@@ -62,9 +61,8 @@ fn pieces(config: &Config, log: &Log, since: Option<Duration>) -> Result<Vec<Pie
         let Some(mut ranges) = log.bounds(&name)? else {
             continue;
         };
-        if let Some(since) = since {
-            let since_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-            log.since(&name, now_ms.saturating_sub(since_ms).max(0), &mut ranges)?;
+        if let Some(since_ms) = since_ms {
+            log.since(&name, since_ms.max(0), &mut ranges)?;
         }
         pieces.push(Piece { topic, name, ranges });
     }

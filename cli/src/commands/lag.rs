@@ -11,6 +11,7 @@ use runtime::report::{Exit, Failure};
 use schemas::{Topic, time};
 use serde::Serialize;
 
+use crate::ask;
 use crate::log::{Log, Range};
 use crate::output::{Output, Row};
 
@@ -21,6 +22,7 @@ struct Behind {
     partition: i32,
     committed: Option<i64>,
     end: i64,
+    /// Negative: more was committed than there is.
     lag: i64,
     stream_time: Option<String>,
     age_s: Option<i64>,
@@ -30,7 +32,12 @@ impl Row for Behind {
     const COLUMNS: &'static [&'static str] = &["topic", "partition", "committed", "end", "lag", "stream_time", "age_s"];
 
     fn color(&self, column: &str) -> Option<Color> {
-        (column == "lag" && self.lag > 0).then_some(Color::Yellow)
+        let color = match self.lag {
+            0 => return None,
+            lag if lag < 0 => Color::Red,
+            _ => Color::Yellow,
+        };
+        (column == "lag").then_some(color)
     }
 }
 
@@ -38,9 +45,10 @@ impl Row for Behind {
 pub fn run(config: &Config, out: &mut Output<'_>) -> Result<Exit, Failure> {
     let topic = config.topics.name(&Topic::Verified);
     let log = Log::connect(&config.kafka, &config.processor.group)?;
-    let bounds = log.bounds_of_existing(&topic)?;
-    let partitions: Vec<i32> = bounds.iter().map(|range| range.partition).collect();
+    let partitions: Vec<i32> = log.bounds_of_existing(&topic)?.iter().map(|range| range.partition).collect();
     let committed = log.committed(&topic, &partitions)?;
+    // The ends come after the offsets: what is written and processed in between is no offset beyond the end.
+    let bounds = log.bounds_of_existing(&topic)?;
     let mut rows: Vec<Behind> =
         bounds.iter().map(|range| behind(&topic, range, committed.get(&range.partition).copied().flatten())).collect();
     let last: Vec<Range> = rows.iter().zip(&bounds).filter_map(|(row, range)| last_processed(row, range)).collect();
@@ -54,7 +62,20 @@ pub fn run(config: &Config, out: &mut Output<'_>) -> Result<Exit, Failure> {
         ControlFlow::Continue(())
     })?;
     out.list(&rows)?;
+    for row in rows.iter().filter(|row| row.lag < 0) {
+        ask::say(&format!("{}\n", beyond(row)))?;
+    }
     Ok(Exit::Done)
+}
+
+/// What it means that an offset lies beyond the end.
+fn beyond(row: &Behind) -> String {
+    let Behind { topic, partition, end, .. } = row;
+    let committed = row.committed.unwrap_or_default();
+    format!(
+        "{topic} {partition}: offset {committed} was committed and the log ends at {end}: it was cut off, or made anew; \
+         the processor stops at this partition"
+    )
 }
 
 fn behind(topic: &str, range: &Range, committed: Option<i64>) -> Behind {
@@ -64,7 +85,7 @@ fn behind(topic: &str, range: &Range, committed: Option<i64>) -> Behind {
         partition: range.partition,
         committed,
         end: range.until,
-        lag: (range.until - next).max(0),
+        lag: range.until - next,
         stream_time: None,
         age_s: None,
     }
@@ -99,6 +120,16 @@ mod tests {
     fn records_that_retention_removed_do_not_count_as_lag() {
         assert_eq!(behind("t", &RANGE, Some(10)).lag, 50);
         assert_eq!(last_processed(&behind("t", &RANGE, Some(10)), &RANGE), None);
+    }
+
+    #[test]
+    fn an_offset_beyond_the_end_is_no_lag_of_nothing() {
+        let row = behind("t", &RANGE, Some(151));
+        assert_eq!((row.lag, row.color("lag")), (-1, Some(Color::Red)));
+        assert!(beyond(&row).contains("t 2: offset 151 was committed and the log ends at 150"), "{}", beyond(&row));
+        assert_eq!(behind("t", &RANGE, Some(150)).color("lag"), None);
+        assert_eq!(behind("t", &RANGE, Some(149)).color("lag"), Some(Color::Yellow));
+        assert_eq!(last_processed(&row, &RANGE), Some(Range { partition: 2, from: 149, until: 150 }));
     }
 
     #[test]

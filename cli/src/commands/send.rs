@@ -11,16 +11,19 @@ mod answer;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, anyhow};
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 use runtime::config::{Config, Source};
 use runtime::report::{Exit, Failure};
+use runtime::shutdown::Shutdown;
 use serde::Serialize;
 
+use self::answer::Teller;
 use self::deliver::Delivery;
 use self::request::{Request, Turn, Wish};
 use crate::args::SendArgs;
+use crate::ask;
 use crate::http::Poster;
-use crate::output::{Form, Output, Row};
+use crate::output::{Output, Row};
 
 /// Runs the command.
 pub fn run(config: &Config, options: &SendArgs, out: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -42,18 +45,35 @@ pub fn run(config: &Config, options: &SendArgs, out: &mut Output<'_>) -> Result<
     }
     let tokio = super::tokio_runtime()?;
     let poster = Poster::to(to);
-    let delivery = Delivery { poster, wish: &wish, rate: options.rate };
-    let (answers, summary) = tokio.block_on(delivery.run(first))?;
-    answer::show(&answers, options.count, out)?;
+    let shutdown = Shutdown::new();
+    tokio.block_on(async { shutdown.listen() });
+    let delivery = Delivery { poster, wish: &wish, rate: options.rate, shutdown: &shutdown };
+    let mut teller = Teller::new(out, options.count);
+    tokio.block_on(delivery.run(first, &mut teller))?;
+    let summary = teller.end()?;
     if options.count > 1 {
-        summary.say()?;
+        ask::say(&format!("{}\n", summary.text()))?;
     }
     Ok(if summary.is_all_accepted() { Exit::Done } else { Exit::No })
 }
 
 fn make(wish: &Wish<'_>, number: u64) -> Result<Request, Failure> {
     let turn = Turn { number, now_ms: runtime::clock::now_ms(), random: rand::random() };
-    request::make(wish, turn).map_err(Failure::usage)
+    let request = request::make(wish, turn).map_err(Failure::usage)?;
+    request.headers.iter().try_for_each(|(name, value)| can_be_sent(name, value)).map_err(Failure::usage)?;
+    Ok(request)
+}
+
+/// Whether HTTP can carry a header, and the door reads what was signed.
+fn can_be_sent(name: &str, value: &str) -> anyhow::Result<()> {
+    HeaderName::try_from(name).with_context(|| format!("no header can be called {name:?}"))?;
+    // From the bytes, as the client does it: other letters than ASCII can be sent.
+    let is_value = HeaderValue::from_bytes(value.as_bytes()).is_ok();
+    // Spaces around a value are none of it.
+    if is_value && value.trim_matches([' ', '\t']) == value {
+        return Ok(());
+    }
+    Err(anyhow!("--id, --type: the header {name} cannot hold {value:?}"))
 }
 
 fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Source, Failure> {
@@ -113,11 +133,6 @@ impl Draft {
             body: String::from_utf8_lossy(&request.body).into_owned(),
         }
     }
-}
-
-/// Whether a table of that many answers is still read by somebody.
-fn is_readable(form: Form, count: u64) -> bool {
-    form != Form::Table || count <= 20
 }
 
 #[cfg(test)]

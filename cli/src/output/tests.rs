@@ -70,6 +70,90 @@ fn things_that_come_one_at_a_time_are_an_array_too() {
     }
 }
 
+#[derive(Serialize)]
+struct Said {
+    text: String,
+}
+
+impl Row for Said {
+    const COLUMNS: &'static [&'static str] = &["text"];
+}
+
+impl Line for Said {
+    fn pretty(&self) -> String {
+        self.text.clone()
+    }
+}
+
+#[test]
+fn no_form_hands_a_terminal_what_it_would_obey_and_json_still_says_it() {
+    let text = "a\u{1b}[2J\u{7f}\u{9b}31m\u{61c}\u{202e}\u{2066}\u{206f}\u{2028}b ü";
+    let said = || Said { text: text.to_owned() };
+    for form in [Form::Table, Form::Json, Form::Jsonl] {
+        for printed in [
+            printed(form, |out| out.list(&[said()]).unwrap()),
+            printed(form, |out| out.one(&said()).unwrap()),
+            printed(form, |out| out.next(&said()).and_then(|()| out.end_of_list()).unwrap()),
+        ] {
+            let is_bad = |c: char| is_harmful(c) && c != '\n';
+            assert!(!printed.contains(is_bad) && printed.contains("b ü"), "{form:?}: {printed:?}");
+        }
+    }
+    let read: Vec<Value> = serde_json::from_str(&printed(Form::Json, |out| out.list(&[said()]).unwrap())).unwrap();
+    assert_eq!(read[0]["text"], text);
+}
+
+#[test]
+fn a_row_is_a_line_whatever_an_event_says_and_a_single_thing_may_have_several() {
+    let said = || Said { text: "first\nevt_2  dead".to_owned() };
+    let list = printed(Form::Table, |out| out.list(&[said()]).unwrap());
+    assert_eq!(list.lines().count(), 2, "{list}");
+    let one = printed(Form::Table, |out| out.one(&said()).unwrap());
+    assert_eq!(one.lines().count(), 2, "{one}");
+    assert!(!one.contains("\\n"), "{one}");
+}
+
+#[test]
+fn nothing_is_an_empty_array_where_an_array_is_expected() {
+    let nothing = |form| printed(form, |out| out.nothing().unwrap());
+    assert_eq!([nothing(Form::Json), nothing(Form::Jsonl), nothing(Form::Table)], ["[]\n", "", ""]);
+}
+
+/// Somebody who stops reading after some bytes.
+struct Leaving(usize);
+
+impl Write for Leaving {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.checked_sub(bytes.len()) {
+            Some(left) => {
+                self.0 = left;
+                Ok(bytes.len())
+            }
+            None => Err(ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_who_leaves_ends_what_only_reads_and_stops_nothing_else() {
+    let rows = |out: &mut Output<'_>| -> Result<(), Failure> {
+        for _ in 0..3 {
+            out.list(&fruits())?;
+        }
+        out.finish()
+    };
+    let mut out = Output::new(Box::new(Leaving(100)), Some(Form::Jsonl), false, false);
+    assert!(rows(&mut out).is_err());
+    let mut out = Output::new(Box::new(Leaving(100)), Some(Form::Jsonl), false, false);
+    out.bear_deafness();
+    rows(&mut out).unwrap();
+    assert_eq!(out.deafness, Deafness::IsThere);
+}
+
 #[test]
 fn a_pipe_gets_jsonl_and_a_terminal_a_table_unless_told() {
     let form = |asked, is_terminal| Output::new(Box::new(Vec::new()), asked, is_terminal, false).form();

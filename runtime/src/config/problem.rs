@@ -35,13 +35,18 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration; never empty.
+/// Everything that is wrong with a configuration.
 #[derive(Debug, Clone)]
-pub struct Problems(pub Vec<Problem>);
+pub struct Problems {
+    /// Why it cannot be used; never empty.
+    pub errors: Vec<Problem>,
+    /// What an operator should know about it besides. Not part of the text.
+    pub warnings: Vec<Problem>,
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, problem) in self.0.iter().enumerate() {
+        for (position, problem) in self.errors.iter().enumerate() {
             if position > 0 {
                 f.write_str("\n")?;
             }

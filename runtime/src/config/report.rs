@@ -99,10 +99,11 @@ impl Report {
 
     /// What was found, in the order of the file.
     pub(super) fn finish(self, config: Option<Config>) -> Result<Loaded, Problems> {
-        let problems = self.sorted(&self.problems);
+        let errors = self.sorted(&self.problems);
+        let warnings = self.sorted(&self.warnings);
         match config {
-            Some(config) if problems.is_empty() => Ok(Loaded { config, warnings: self.sorted(&self.warnings) }),
-            Some(_) | None => Err(Problems(problems)),
+            Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
+            Some(_) | None => Err(Problems { errors, warnings }),
         }
     }
 

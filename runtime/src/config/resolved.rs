@@ -12,6 +12,7 @@ pub use schemas::topics::Topics;
 use schemas::verified_event::StaleMode;
 
 use crate::expression::Expression;
+use crate::json_schema::JsonSchema;
 use crate::secret::Secret;
 use crate::template::Template;
 
@@ -202,8 +203,8 @@ pub struct Source {
     pub tolerance: Duration,
     /// Largest body, bytes.
     pub body_limit: u64,
-    /// JSON Schema: its name (the path as configured) and its file.
-    pub schema: Option<(String, PathBuf)>,
+    /// JSON Schema of its bodies.
+    pub schema: Option<JsonSchema>,
     /// How the pause grows between attempts; `None`: as `[retry]` says.
     pub schedule: Option<Schedule>,
     /// What is done with each event, in order.

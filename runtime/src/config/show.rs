@@ -197,7 +197,7 @@ fn source(source: &Source) -> Values {
     if source.scheme.signs_timestamp() {
         values.insert("tolerance", format_length(source.tolerance).into());
     }
-    values.extend(source.schema.as_ref().map(|(name, _)| ("schema", name.as_str().into())));
+    values.extend(source.schema.as_ref().map(|schema| ("schema", schema.name().into())));
     values.extend(source.schedule.as_ref().map(|own| ("schedule", schedule(own))));
     values
 }

@@ -12,11 +12,10 @@ use super::resolved::{Dedup, Place, Schedule, Scheme, Source};
 use super::units::format_length;
 use super::written::{self, TextOr};
 use super::{handlers, scheme, secrets};
+use crate::json_schema::JsonSchema;
 
 /// Tolerance of a configured scheme that signs a timestamp.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
-/// Largest JSON Schema file, bytes.
-const SCHEMA_BYTES: u64 = 1024 * 1024;
 
 /// The source that is meant; `None` after a problem that leaves nothing to go on with.
 pub(super) fn resolve(
@@ -31,7 +30,10 @@ pub(super) fn resolve(
     // What does not hang on the provider is looked at all the same: all problems are reported at once.
     let encoding = scheme.as_ref().map_or(SecretEncoding::Raw, |scheme| scheme.secret_encoding);
     let secrets = secrets::load(&written.secrets, encoding, &join(path, "secrets"), outside, report);
-    let schema = written.schema.map(|schema| schema_file(schema, &join(path, "schema"), outside, report));
+    let schema = written.schema.and_then(|name| {
+        let schema = JsonSchema::load(&name, &outside.folder.join(&name));
+        schema.map_err(|error| report.error(&join(path, "schema"), error)).ok()
+    });
     let handlers = handlers::resolve(written.handlers, &join(path, "handlers"), outside, report);
     let (preset, scheme) = (preset?, scheme?);
     let dedup = dedup(written.dedup, &join(path, "dedup"), report);
@@ -245,26 +247,4 @@ fn occurred_at(
         times.push((place, unit));
     }
     times
-}
-
-/// The schema's name and file, after a look whether it is a JSON Schema.
-fn schema_file(name: String, path: &str, outside: &Outside<'_>, report: &mut Report) -> (String, std::path::PathBuf) {
-    let file = outside.folder.join(&name);
-    let size = std::fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or_default();
-    if size > SCHEMA_BYTES {
-        report.error(path, format!("{} is larger than 1 MiB", file.display()));
-        return (name, file);
-    }
-    match std::fs::read(&file) {
-        Err(error) => report.error(path, format!("{} cannot be read: {error}", file.display())),
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Err(error) => report.error(path, format!("{} is not JSON: {error}", file.display())),
-            Ok(schema) => {
-                if let Err(error) = jsonschema::validator_for(&schema) {
-                    report.error(path, format!("{} is not a JSON Schema: {error}", file.display()));
-                }
-            }
-        },
-    }
-    (name, file)
 }

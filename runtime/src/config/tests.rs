@@ -161,7 +161,7 @@ fn the_contracts_example_means_what_it_says() {
     assert_eq!(github.event_type_suffix.as_deref(), Some("/action"));
     assert_eq!(github.resource, [Place::Pointer("/repository/id".to_owned())]);
     assert_eq!(github.resource_type, Place::Constant("repository".to_owned()));
-    assert_eq!(github.schema.as_ref().unwrap().0, "github-push.json");
+    assert_eq!(github.schema.as_ref().unwrap().name(), "github-push.json");
     let pauses = [1, 30, 5].map(Duration::from_secs).to_vec();
     assert_eq!(github.schedule, Some(Schedule::Custom(pauses)), "a list of its own need not rise");
     assert_eq!((github.dedup.clone(), github.stale), (Dedup::Id, StaleMode::Drop));

@@ -78,7 +78,7 @@ fn main() -> ! {
         (Err(_), Some(_)) => vec![Box::new(Flaky::from_environment())],
         (Err(_), None) => Vec::new(),
     };
-    let handlers = Arc::new(app::handlers(&config, own).expect("schemas"));
+    let handlers = Arc::new(app::handlers(&config, own));
     // Stores are written with every transaction, so that each trouble meets that call too.
     let bounds = Bounds { kept: 0, ..app::bounds(&config) };
     let mut worker = app::worker(log, stores, Aloud(tracker.clone()), &config, handlers, bounds, 0);

@@ -51,8 +51,23 @@ fn every_problem_is_named_with_its_line_and_exit_64() {
     let (result, text) = checked(&path, Some(Form::Json));
     assert_eq!(result.unwrap(), Exit::Usage);
     let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
-    assert_eq!(rows.len(), 2);
-    assert!(rows.iter().all(|row| row["level"] == "error" && row["line"].is_u64()), "{text}");
+    let errors: Vec<&Value> = rows.iter().filter(|row| row["level"] == "error").collect();
+    assert_eq!(errors.len(), 2);
+    assert!(errors.iter().all(|row| row["line"].is_u64()), "{text}");
+}
+
+#[test]
+fn warnings_are_not_kept_back_until_the_errors_are_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    file(&folder, "s.json", "{}");
+    let path = file(&folder, "weir.toml", &format!("{}[topics]\npartitions = 3\n", source("s.json")));
+    let (result, text) = checked(&path, None);
+    assert!(result.unwrap_err().to_string().contains("partitions"));
+    assert!(text.contains("warning: ") && !text.contains("ok, "), "{text}");
+    let (_, text) = checked(&path, Some(Form::Json));
+    let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let levels: Vec<&str> = rows.iter().filter_map(|row| row["level"].as_str()).collect();
+    assert!(levels.first() == Some(&"error") && levels.contains(&"warning"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,6 @@ mod wire;
 mod delivery;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 use runtime::config::Config;
 use runtime::report::{Exit, Failure};
@@ -18,7 +17,7 @@ use schemas::resolution::Outcome;
 use self::delivery::{Delivery, Listener};
 use self::wire::KafkaWire;
 use super::choice::{self, Choice, Chosen, Wanted};
-use super::compose::{self, Order};
+use super::compose::{self, Edited, Order};
 use super::drafts::Drafts;
 use super::letters::{Letter, Letters};
 use super::outcome::{Resolved, Tally};
@@ -54,9 +53,9 @@ pub fn run(config: &Config, wish: &Wish<'_>, can_ask: bool, out: &mut Output<'_>
     let consent = Consent { yes: options.yes, dry_run: options.dry_run, can_ask };
     consent.check(&format!("weir dead {}", wish.verb.as_str()))?;
     let wanted = Wanted::of(options, runtime::clock::now_ms())?;
-    let drafts = if wish.is_original { None } else { Some(Drafts::existing(&options.drafts)?) };
+    let drafts = Drafts::existing(&options.drafts)?;
     let letters = Letters::open(config)?;
-    let choice = Choice::make(&letters, &wanted, drafts.as_ref())?;
+    let choice = Choice::make(&letters, &wanted, (!wish.is_original).then_some(&drafts))?;
     let plan = Plan::of(wish.verb, &choice, options.rate);
     let skipped = u64::try_from(choice.unknown.len() + choice.resolved.len()).unwrap_or(u64::MAX);
     let tally = Tally { skipped, ..Tally::default() };
@@ -66,6 +65,7 @@ pub fn run(config: &Config, wish: &Wish<'_>, can_ask: bool, out: &mut Output<'_>
     }
     ask::say(&plan.text())?;
     if choice.len() == 0 || (!options.yes && !ask::agreed(&plan.question())?) {
+        out.nothing()?;
         return Ok(Exit::No);
     }
     let order = Order {
@@ -74,7 +74,8 @@ pub fn run(config: &Config, wish: &Wish<'_>, can_ask: bool, out: &mut Output<'_>
         note: options.note.clone(),
         is_as_is: wish.is_as_is,
     };
-    let tally = Run { config, letters: &letters, drafts: drafts.as_ref(), order }.all(&choice, options, tally, out)?;
+    let run = Run { config, letters: &letters, drafts: &drafts, is_original: wish.is_original, order };
+    let tally = run.all(&choice, options, tally, out)?;
     ask::say(&format!("{}\n", tally.sentence()))?;
     Ok(tally.exit())
 }
@@ -96,7 +97,8 @@ fn name(user: Option<&str>, host: &str) -> String {
 struct Run<'a> {
     config: &'a Config,
     letters: &'a Letters,
-    drafts: Option<&'a Drafts>,
+    drafts: &'a Drafts,
+    is_original: bool,
     order: Order,
 }
 
@@ -159,12 +161,14 @@ impl Run<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn edited(&self, letter: &Letter<'_>) -> Result<Option<(PathBuf, Vec<u8>)>, Failure> {
-        let Some(drafts) = self.drafts else {
-            return Ok(None);
-        };
-        let body = drafts.read(letter.id, &letter.event)?;
-        Ok(body.map(|body| (drafts.path(letter.id, &letter.event), body)))
+    fn edited(&self, letter: &Letter<'_>) -> Result<Option<Edited>, Failure> {
+        let draft = || self.drafts.path(letter.id, &letter.event);
+        if self.is_original {
+            let is_edited = self.drafts.has(letter.id, &letter.event);
+            return Ok(is_edited.then(|| Edited { draft: draft(), body: None }));
+        }
+        let body = self.drafts.read(letter.id, &letter.event)?;
+        Ok(body.map(|body| Edited { draft: draft(), body: Some(body) }))
     }
 }
 
@@ -174,15 +178,17 @@ struct Teller<'o, 'a> {
     progress: Progress,
     is_everything_shown: bool,
     is_table: bool,
+    is_on_terminal: bool,
     failures: u64,
     unanswered: Vec<String>,
 }
 
 impl<'o, 'a> Teller<'o, 'a> {
     fn new(out: &'o mut Output<'a>, total: u64) -> Self {
-        let is_table = out.form() == Form::Table;
+        let (is_table, is_on_terminal) = (out.form() == Form::Table, out.is_on_terminal());
         Self {
             rows: out.rows(),
+            is_on_terminal,
             progress: Progress::of(total, "answered"),
             is_everything_shown: !is_table || total <= READABLE,
             is_table,
@@ -207,22 +213,34 @@ impl<'o, 'a> Teller<'o, 'a> {
 impl Listener for Teller<'_, '_> {
     fn resolved(&mut self, row: Resolved, waiting: &Waiting) -> Result<(), Failure> {
         self.progress.advance(1);
-        if let (Some(Outcome::Redriven), Some(draft)) = (row.result, &waiting.draft) {
-            Drafts::remove(draft)?;
+        if let (true, Some(draft)) = (is_final(row.result), &waiting.draft)
+            && let Err(failure) = Drafts::remove(draft)
+        {
+            // The letter is through, and others are under way.
+            self.remark(&format!("{}: {failure}", row.id))?;
         }
         if row.result.is_none() {
             self.unanswered.push(row.id.clone());
         }
         self.failures += u64::from(row.is_failure());
         if self.is_everything_shown || (row.is_failure() && self.failures <= FAILURES_SHOWN) {
-            self.rows.push(row)?;
-            self.rows.flush()?;
+            let rows = &mut self.rows;
+            let mut print = |row| rows.push(row).and_then(|()| rows.flush());
+            return if self.is_on_terminal { self.progress.aside(|| print(row)) } else { print(row) };
         }
         Ok(())
     }
 
     fn remark(&mut self, text: &str) -> Result<(), Failure> {
-        ask::say(&format!("{text}\n"))
+        self.progress.aside(|| ask::say(&format!("{text}\n")))
+    }
+}
+
+/// Whether nothing more comes of a letter. One that died again is edited again, perhaps.
+fn is_final(result: Option<Outcome>) -> bool {
+    match result {
+        Some(Outcome::Redriven | Outcome::Stale | Outcome::Discarded | Outcome::Superseded) => true,
+        Some(Outcome::Dead) | None => false,
     }
 }
 
@@ -262,18 +280,39 @@ mod tests {
         assert_eq!(told(Form::Table, 1000, &[Some(Outcome::Redriven)]), "");
     }
 
+    /// What a run says of one letter with a draft: `Err`, and whether the draft is still there.
+    fn with_draft(draft: &std::path::Path, result: Option<Outcome>) -> (Result<(), Failure>, bool) {
+        let id = schemas::DeadId { partition: 0, offset: 1, generation: 0 };
+        let mut out = Output::new(Box::new(Vec::new()), Some(Form::Jsonl), false, false);
+        let mut teller = Teller::new(&mut out, 1);
+        let row = Resolved { id: id.to_string(), event_id: None, result, new_dead_id: None };
+        let told = teller.resolved(row, &Waiting { id, event_id: None, draft: Some(draft.to_owned()) });
+        (told, draft.exists())
+    }
+
     #[test]
-    fn a_draft_goes_when_its_redrive_came_through_and_only_then() {
+    fn a_draft_goes_when_its_letter_is_through_and_only_then() {
         let folder = tempfile::tempdir().unwrap();
         let draft = folder.path().join("draft");
-        let id = schemas::DeadId { partition: 0, offset: 1, generation: 0 };
-        for (result, is_kept) in [(Outcome::Dead, true), (Outcome::Superseded, true), (Outcome::Redriven, false)] {
+        for (result, is_kept) in [
+            (None, true),
+            (Some(Outcome::Dead), true),
+            (Some(Outcome::Superseded), false),
+            (Some(Outcome::Stale), false),
+            (Some(Outcome::Discarded), false),
+            (Some(Outcome::Redriven), false),
+        ] {
             std::fs::write(&draft, "edited").unwrap();
-            let mut out = Output::new(Box::new(Vec::new()), Some(Form::Jsonl), false, false);
-            let mut teller = Teller::new(&mut out, 1);
-            let row = Resolved { id: id.to_string(), event_id: None, result: Some(result), new_dead_id: None };
-            teller.resolved(row, &Waiting { id, event_id: None, draft: Some(draft.clone()) }).unwrap();
-            assert_eq!(draft.exists(), is_kept, "{result:?}");
+            let (told, is_there) = with_draft(&draft, result);
+            assert_eq!((told.is_ok(), is_there), (true, is_kept), "{result:?}");
         }
+    }
+
+    #[test]
+    fn a_draft_that_cannot_be_removed_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder is no file: `remove_file` refuses, whoever runs this.
+        let (told, is_there) = with_draft(folder.path(), Some(Outcome::Redriven));
+        assert_eq!((told.is_ok(), is_there), (true, true));
     }
 }

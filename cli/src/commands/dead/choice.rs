@@ -12,7 +12,7 @@ use schemas::DeadId;
 
 use super::drafts::Drafts;
 use super::filter::Filter;
-use super::letters::{Letter, Letters};
+use super::letters::{self, Letter, Letters};
 use super::list::Counts;
 use super::states::States;
 use crate::args::dead::{ActArgs, State};
@@ -95,7 +95,7 @@ impl Choice {
         let states = letters.states()?;
         let mut choice = Self::default();
         let mut found = HashSet::new();
-        letters.each(&ranges, "choosing", &mut |letter| {
+        letters.each(&ranges, letters::reading(&ranges), &mut |letter| {
             if let Wanted::Ids(ids) = wanted
                 && ids.contains(&letter.id)
             {

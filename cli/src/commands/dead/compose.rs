@@ -39,8 +39,17 @@ pub struct Composed {
     pub value: Option<Vec<u8>>,
     /// Its headers.
     pub headers: OwnedHeaders,
-    /// The draft whose body it carries.
+    /// The draft of its letter, whether or not it carries that body.
     pub draft: Option<PathBuf>,
+}
+
+/// An edited body of a letter.
+#[derive(Debug, Clone)]
+pub struct Edited {
+    /// Where it is kept.
+    pub draft: PathBuf,
+    /// What is sent instead of the original; `None`: the original is.
+    pub body: Option<Vec<u8>>,
 }
 
 /// How a command's number is written.
@@ -48,8 +57,8 @@ pub fn command_id(number: u64) -> String {
     format!("{number:016x}")
 }
 
-/// Composes the command about a letter. `edited`: the draft's place and body.
-pub fn compose(order: &Order, letter: &Letter<'_>, number: u64, edited: Option<(PathBuf, Vec<u8>)>) -> Composed {
+/// Composes the command about a letter.
+pub fn compose(order: &Order, letter: &Letter<'_>, number: u64, edited: Option<Edited>) -> Composed {
     let dead = &letter.event;
     let history = encode_history(&dead.history);
     let id = command_id(number);
@@ -71,9 +80,10 @@ pub fn compose(order: &Order, letter: &Letter<'_>, number: u64, edited: Option<(
     for (key, value) in command.headers() {
         headers = headers.insert(Header { key: &key, value: value.as_ref() });
     }
-    let (draft, value) = match edited {
-        Some((path, body)) => (Some(path), Some(Content::of(dead).with_body(&body))),
-        None => (None, dead.original_value.map(<[u8]>::to_vec)),
+    let (draft, body) = edited.map_or((None, None), |edited| (Some(edited.draft), edited.body));
+    let value = match body {
+        Some(body) => Some(Content::of(dead).with_body(&body)),
+        None => dead.original_value.map(<[u8]>::to_vec),
     };
     Composed {
         number,
@@ -119,10 +129,12 @@ mod tests {
     fn an_edited_letter_is_sent_with_its_new_body() {
         let value = samples::dead("3-17-0", b"{\"a\":1}");
         let letter = Letter::read(9, &value).unwrap();
-        let composed = compose(&order(), &letter, 1, Some((PathBuf::from("d"), b"{\"a\":2}".to_vec())));
-        let sent = composed.value.unwrap();
-        let event = VerifiedEvent::decode(&sent).unwrap();
-        assert_eq!((event.body, event.event_id, composed.draft), (b"{\"a\":2}".as_slice(), "e1", Some("d".into())));
+        for (edit, expected) in [(Some(b"{\"a\":2}".to_vec()), b"{\"a\":2}"), (None, b"{\"a\":1}")] {
+            let composed = compose(&order(), &letter, 1, Some(Edited { draft: "d".into(), body: edit }));
+            let sent = composed.value.unwrap();
+            let event = VerifiedEvent::decode(&sent).unwrap();
+            assert_eq!((event.body, event.event_id, composed.draft), (expected.as_slice(), "e1", Some("d".into())));
+        }
     }
 
     #[test]

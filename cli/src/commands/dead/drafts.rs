@@ -84,7 +84,12 @@ impl Drafts {
 
     /// What an editor left beside the drafts.
     pub fn unfinished(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-        found(&self.folder.join(format!(".{name}")))
+        found(&self.beside(name))
+    }
+
+    /// Where a file beside the drafts is, or would be.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.join(format!(".{name}"))
     }
 
     /// A file beside the drafts, for an editor to work on.
@@ -92,7 +97,7 @@ impl Drafts {
         // Bodies may hold what is nobody else's business.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
         made.map_err(|error| cannot("create", &self.folder, error))?;
-        let path = self.folder.join(format!(".{name}"));
+        let path = self.beside(name);
         let written = || {
             let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
             file.write_all(content)?;

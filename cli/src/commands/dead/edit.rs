@@ -4,16 +4,17 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use runtime::config::Config;
 use runtime::report::{Exit, Failure};
 use serde::Serialize;
 
 use super::content::{Content, is_json};
 use super::drafts::Drafts;
+use super::editor::Editor;
 use super::letters::{Letter, Letters};
 use super::states::state_of;
-use super::{diff, editor, layout};
+use super::{diff, layout};
 use crate::args::dead::{EditArgs, State};
 use crate::ask;
 use crate::commands::read_body;
@@ -54,7 +55,7 @@ pub fn run(config: &Config, options: &EditArgs, out: &mut Output<'_>) -> Result<
             check(&body)?;
             body
         }
-        None => in_editor(&drafts, &path, &before, &check)?,
+        None => in_editor(&Editor::of_environment()?, &drafts, &path, &before, &check)?,
     };
     if after == before {
         ask::say(&format!("{}: nothing changed\n", options.id))?;
@@ -111,8 +112,9 @@ fn print(edited: &Edited, out: &mut Output<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The body after an editor worked on it. What fails the check is kept: somebody typed it.
+/// The body after an editor worked on it. What fails the check is kept, until something takes its place: somebody typed it.
 fn in_editor(
+    editor: &Editor,
     drafts: &Drafts,
     path: &Path,
     before: &[u8],
@@ -122,18 +124,25 @@ fn in_editor(
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = format!("{name}.edit{}", sheet.ending);
     let refused = drafts.unfinished(&name)?;
-    if refused.is_some() {
-        ask::say("going on with what was refused last time\n")?;
-    }
-    let file = drafts.create(&name, refused.as_deref().unwrap_or(&sheet.text))?;
-    let written = match editor::edit(editor::of_environment().as_deref(), &file) {
+    let file = match &refused {
+        Some(_) => {
+            ask::say("going on with what was refused last time\n")?;
+            drafts.beside(&name)
+        }
+        None => drafts.create(&name, &sheet.text)?,
+    };
+    let written = match editor.edit(&file) {
         Ok(written) => written,
         Err(failure) => {
-            Drafts::remove(&file)?;
+            // The editor may have written before it failed.
+            match &refused {
+                Some(text) => drafts.create(&name, text).map(drop)?,
+                None => Drafts::remove(&file)?,
+            }
             return Err(failure);
         }
     };
-    let after = sheet.body(before, written);
+    let after = sheet.body(before, refused.as_deref().unwrap_or(&sheet.text), written);
     if let Err(Failure { exit, error }) = check(&after) {
         let kept = format!("nothing was changed; what you wrote is in {}, mend it with another edit", file.display());
         return Err(Failure { exit, error: error.context(kept) });
@@ -161,7 +170,12 @@ impl Sheet {
     }
 
     /// The body that was meant: what was on one line is on one line again, and what was not touched is not changed.
-    fn body(&self, before: &[u8], written: Vec<u8>) -> Vec<u8> {
+    /// `shown`: what the editor began with.
+    fn body(&self, before: &[u8], shown: &[u8], mut written: Vec<u8>) -> Vec<u8> {
+        // Most editors end the last line, whoever wrote the text.
+        if !shown.ends_with(b"\n") && written.ends_with(b"\n") {
+            written.pop();
+        }
         if written == self.text {
             return before.to_vec();
         }
@@ -188,28 +202,17 @@ fn check(config: &Config, content: &Content<'_>, body: &[u8]) -> Result<(), Fail
     let Some(name) = event.and_then(|event| event.schema) else {
         return Ok(());
     };
-    let file = config.sources.iter().filter_map(|source| source.schema.as_ref()).find(|(known, _)| known == name);
-    match file {
-        Some((_, file)) => satisfies(name, file, body).map_err(refused),
+    let mut known = config.sources.iter().filter_map(|source| source.schema.as_ref());
+    match known.find(|schema| schema.name() == name) {
+        Some(schema) => {
+            schema.check(body).map_err(|violation| refused(anyhow!("it fails {name}: {}", violation.shown())))
+        }
         None => ask::say(&format!("no [[source]] has the JSON Schema {name}: the body was not checked against it\n")),
     }
 }
 
 fn refused(error: anyhow::Error) -> Failure {
     Failure::usage(error.context("the new body would die again (--no-check keeps it all the same)"))
-}
-
-fn satisfies(name: &str, file: &Path, body: &[u8]) -> anyhow::Result<()> {
-    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let schema = serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))?;
-    let validator =
-        jsonschema::validator_for(&schema).map_err(|error| anyhow!("{name} is not a JSON Schema: {error}"))?;
-    let value = serde_json::from_slice(body).context("it is not JSON")?;
-    validator.validate(&value).map_err(|error| {
-        let path = error.instance_path().to_string();
-        let place = if path.is_empty() { "the top".to_owned() } else { path };
-        anyhow!("it fails {name} at {place}: {error}")
-    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use runtime::report::Failure;
 use schemas::{DeadEvent, ReasonCode, VerifiedEvent};
 
 use super::list::resource;
-use crate::args::dead::{FilterArgs, Moment, State};
+use crate::args::dead::{FilterArgs, State};
 
 /// A filter, parsed.
 #[derive(Debug, Clone)]
@@ -34,8 +34,8 @@ impl<'a> Filter<'a> {
             resource: options.resource.as_deref(),
             reason: options.reason.as_deref(),
             state: options.state,
-            since_ms: options.since.map_or(i64::MIN, |moment| at_ms(moment, now_ms)),
-            until_ms: options.until.map_or(i64::MAX, |moment| at_ms(moment, now_ms)),
+            since_ms: options.since.map_or(i64::MIN, |moment| moment.at_ms(now_ms)),
+            until_ms: options.until.map_or(i64::MAX, |moment| moment.at_ms(now_ms)),
         })
     }
 
@@ -47,13 +47,6 @@ impl<'a> Filter<'a> {
             && (self.since_ms..self.until_ms).contains(&dead.last_failed_ms)
             && self.resource.is_none_or(|wanted| resource_fits(wanted, dead))
             && self.event_type.as_ref().is_none_or(|wanted| type_fits(wanted, dead))
-    }
-}
-
-fn at_ms(moment: Moment, now_ms: i64) -> i64 {
-    match moment {
-        Moment::At(at_ms) => at_ms,
-        Moment::Ago(ago) => now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)),
     }
 }
 
@@ -81,6 +74,7 @@ mod tests {
     use runtime::report::Exit;
 
     use super::*;
+    use crate::args::Moment;
     use crate::samples;
 
     fn fits(change: impl FnOnce(&mut FilterArgs)) -> bool {

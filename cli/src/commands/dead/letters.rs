@@ -38,6 +38,11 @@ impl<'a> Letter<'a> {
     }
 }
 
+/// A bar for reading these.
+pub fn reading(ranges: &[Range]) -> Progress {
+    Progress::of(ranges.iter().map(Range::len).sum(), "reading")
+}
+
 /// The two topics.
 pub struct Letters {
     log: Log,
@@ -89,10 +94,9 @@ impl Letters {
     pub fn each(
         &self,
         ranges: &[Range],
-        what: &'static str,
+        mut progress: Progress,
         take: &mut dyn FnMut(&Letter<'_>) -> Flow,
     ) -> Result<(), Failure> {
-        let mut progress = Progress::of(ranges.iter().map(Range::len).sum(), what);
         let mut unreadable: u64 = 0;
         self.scan(ranges, &mut |letter| {
             progress.advance(1);
@@ -129,7 +133,7 @@ impl Letters {
     pub fn one(&self, id: DeadId) -> Result<(i64, Vec<u8>), Failure> {
         let ranges: Vec<Range> = self.ranges()?.into_iter().filter(|range| range.partition == id.partition).collect();
         let mut found = None;
-        self.each(&ranges, "reading", &mut |letter| {
+        self.each(&ranges, reading(&ranges), &mut |letter| {
             if letter.id != id {
                 return Ok(ControlFlow::Continue(()));
             }

@@ -10,9 +10,10 @@ use schemas::{DeadEvent, partition, time};
 use serde::Serialize;
 
 use super::filter::Filter;
-use super::letters::Letters;
+use super::letters::{Letters, reading};
 use crate::args::dead::{ListArgs, State};
 use crate::output::{Output, Row};
+use crate::progress::Progress;
 
 /// One letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -86,8 +87,11 @@ pub fn run(config: &Config, options: &ListArgs, out: &mut Output<'_>) -> Result<
     let ranges = letters.ranges()?;
     let states = letters.states()?;
     let mut counts = Counts::default();
+    // Rows that appear on a terminal are progress enough, and a bar would stand among them.
+    let is_watched = out.is_on_terminal() && !options.counts;
+    let progress = if is_watched { Progress::hidden() } else { reading(&ranges) };
     let mut rows = out.rows();
-    letters.each(&ranges, "reading", &mut |letter| {
+    letters.each(&ranges, progress, &mut |letter| {
         let state = states.of(letter.id);
         if !filter.fits(&letter.event, state) {
             return Ok(ControlFlow::Continue(()));

@@ -19,7 +19,7 @@ pub struct Waiting {
     pub id: DeadId,
     /// The provider's event id.
     pub event_id: Option<String>,
-    /// The draft whose body it carries.
+    /// The draft of its letter.
     pub draft: Option<PathBuf>,
 }
 
@@ -85,32 +85,34 @@ impl Window {
     }
 }
 
-/// When the n-th may be sent: n/rate seconds after the first.
+/// After a stall, what was not sent is made good for this long and no longer: a rate is there to spare somebody.
+const DEBT_MAX: Duration = Duration::from_secs(1);
+
+/// When the next may be sent: as many a second as the rate says, on the whole.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    began: Instant,
-    rate: Option<f64>,
-    sent: u64,
+    next: Instant,
+    between: Option<Duration>,
 }
 
 impl Pace {
     /// Nothing is sent yet. Without a rate, everything may be sent at once.
     pub fn new(rate: Option<f64>, now: Instant) -> Self {
-        Self { began: now, rate, sent: 0 }
+        Self { next: now, between: rate.map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX)) }
     }
 
     /// How long the next one has to wait.
     pub fn wait(&self, now: Instant) -> Duration {
-        let Some(rate) = self.rate else {
-            return Duration::ZERO;
-        };
-        let due = Duration::try_from_secs_f64(self.sent as f64 / rate).unwrap_or(Duration::MAX);
-        due.saturating_sub(now.saturating_duration_since(self.began))
+        self.next.saturating_duration_since(now)
     }
 
     /// One was sent.
-    pub fn step(&mut self) {
-        self.sent += 1;
+    pub fn step(&mut self, now: Instant) {
+        let Some(between) = self.between else {
+            return;
+        };
+        let from = now.checked_sub(DEBT_MAX).map_or(self.next, |oldest| self.next.max(oldest));
+        self.next = from.checked_add(between).unwrap_or(from);
     }
 }
 
@@ -176,11 +178,30 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(Some(2.0), start);
         assert_eq!(pace.wait(start), Duration::ZERO);
-        pace.step();
+        pace.step(start);
         assert_eq!(pace.wait(start), SECOND / 2);
         assert_eq!(pace.wait(start + SECOND), Duration::ZERO);
-        pace.step();
-        assert_eq!(pace.wait(start), SECOND);
-        assert_eq!(Pace::new(None, start).wait(start), Duration::ZERO);
+        // Half a second late, which is made good.
+        pace.step(start + SECOND);
+        assert_eq!(pace.wait(start + SECOND), Duration::ZERO);
+        pace.step(start + SECOND);
+        assert_eq!(pace.wait(start + SECOND), SECOND / 2);
+        let mut none = Pace::new(None, start);
+        none.step(start);
+        assert_eq!(none.wait(start), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_long_stall_is_not_followed_by_all_that_was_not_sent() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Some(10.0), start);
+        pace.step(start);
+        let later = start + SECOND * 60;
+        let mut burst = 0;
+        while pace.wait(later).is_zero() {
+            pace.step(later);
+            burst += 1;
+        }
+        assert_eq!(burst, 11, "a second of it, and the one that was due");
     }
 }

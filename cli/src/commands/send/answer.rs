@@ -1,17 +1,19 @@
 //! What came back, for people and programs.
 
-use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
 use comfy_table::Color;
 use runtime::report::Failure;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::is_readable;
-use crate::http::Answer;
-use crate::output::{Output, Row};
+use crate::http::{Answer, PATIENCE};
+use crate::output::rows::Rows;
+use crate::output::{Form, Output, Row};
+use crate::progress::Progress;
+
+/// A table of so many answers is still read by somebody.
+const READABLE: u64 = 20;
 
 /// The answer to one event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,76 +65,126 @@ impl Answered {
     }
 }
 
-/// Prints answers; a table of many shows only those that were not accepted.
-pub fn show(answers: &[Answered], count: u64, out: &mut Output<'_>) -> Result<(), Failure> {
-    if is_readable(out.form(), count) {
-        return out.list(answers);
-    }
-    let refused: Vec<Answered> = answers.iter().filter(|answer| !answer.is_accepted()).cloned().collect();
-    if refused.is_empty() { Ok(()) } else { out.list(&refused) }
+/// Tells answers as they come: a table of many only those that were not accepted.
+pub struct Teller<'o, 'a> {
+    rows: Rows<'o, 'a, Answered>,
+    progress: Progress,
+    is_everything_shown: bool,
+    is_on_terminal: bool,
+    has_shown: bool,
+    began: Instant,
+    summary: Summary,
 }
 
-/// A run in numbers.
+impl<'o, 'a> Teller<'o, 'a> {
+    /// Nothing has come yet, of that many.
+    pub fn new(out: &'o mut Output<'a>, count: u64) -> Self {
+        Self {
+            is_everything_shown: out.form() != Form::Table || count <= READABLE,
+            is_on_terminal: out.is_on_terminal(),
+            rows: out.rows(),
+            progress: Progress::of(count, "sending"),
+            has_shown: false,
+            began: Instant::now(),
+            summary: Summary::of(count),
+        }
+    }
+
+    /// The next answer.
+    pub fn take(&mut self, answered: Answered) -> Result<(), Failure> {
+        self.summary.add(&answered);
+        self.progress.advance(1);
+        if !self.is_everything_shown && answered.is_accepted() {
+            return Ok(());
+        }
+        self.has_shown = true;
+        let rows = &mut self.rows;
+        let mut print = |row| rows.push(row).and_then(|()| rows.flush());
+        if self.is_on_terminal { self.progress.aside(|| print(answered)) } else { print(answered) }
+    }
+
+    /// The sender is so far behind its rate.
+    pub fn is_behind(&mut self, late: Duration) {
+        self.summary.late = self.summary.late.max(late);
+    }
+
+    /// Nothing more comes.
+    pub fn end(mut self) -> Result<Summary, Failure> {
+        self.summary.took = self.began.elapsed();
+        drop(self.progress);
+        if self.is_everything_shown || self.has_shown {
+            self.rows.end()?;
+        }
+        Ok(self.summary)
+    }
+}
+
+/// A run in numbers. Its size does not depend on theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    sent: usize,
-    accepted: usize,
+    /// How many were to be sent.
+    wanted: u64,
+    sent: u64,
+    accepted: u64,
     took: Duration,
-    p50_ms: u64,
-    p99_ms: u64,
     late: Duration,
+    /// How many answers took so many milliseconds; the last place is for all that took longer.
+    by_ms: Vec<u64>,
 }
 
 impl Summary {
-    /// Of all answers of a run. `late`: how far the sender fell behind its rate.
-    pub fn of(answers: &[Answered], took: Duration, late: Duration) -> Self {
-        let mut times: Vec<u64> = answers.iter().map(|answer| answer.ms).collect();
-        times.sort_unstable();
-        let quantile = |percent: usize| {
-            let index = (times.len() * percent).div_ceil(100).saturating_sub(1);
-            times.get(index).copied().unwrap_or(0)
-        };
-        Self {
-            sent: answers.len(),
-            accepted: answers.iter().filter(|answer| answer.is_accepted()).count(),
-            took,
-            p50_ms: quantile(50),
-            p99_ms: quantile(99),
-            late,
+    fn of(wanted: u64) -> Self {
+        let places = usize::try_from(PATIENCE.as_millis()).unwrap_or_default() + 1;
+        Self { wanted, sent: 0, accepted: 0, took: Duration::ZERO, late: Duration::ZERO, by_ms: vec![0; places] }
+    }
+
+    fn add(&mut self, answered: &Answered) {
+        self.sent += 1;
+        self.accepted += u64::from(answered.is_accepted());
+        let last = self.by_ms.len().saturating_sub(1);
+        let place = usize::try_from(answered.ms).unwrap_or(last).min(last);
+        if let Some(count) = self.by_ms.get_mut(place) {
+            *count += 1;
         }
+    }
+
+    /// Within how many milliseconds that part of the answers came.
+    fn quantile_ms(&self, percent: u64) -> usize {
+        let wanted = (self.sent * percent).div_ceil(100).max(1);
+        let mut seen = 0;
+        let reaches = |count: &u64| {
+            seen += count;
+            seen >= wanted
+        };
+        self.by_ms.iter().position(reaches).unwrap_or_default()
     }
 
     /// Whether the door took them all.
     pub fn is_all_accepted(&self) -> bool {
-        self.accepted == self.sent
+        self.accepted == self.wanted
     }
 
-    fn text(&self) -> String {
+    /// For a person.
+    pub fn text(&self) -> String {
         let seconds = self.took.as_secs_f64();
         let rate = self.sent as f64 / seconds.max(0.001);
-        let mut text = format!(
-            "{} sent, {} accepted, {} not; {seconds:.1} s, {rate:.0}/s; answers p50 {} ms, p99 {} ms",
-            self.sent,
-            self.accepted,
-            self.sent - self.accepted,
-            self.p50_ms,
-            self.p99_ms
-        );
+        let (p50, p99) = (self.quantile_ms(50), self.quantile_ms(99));
+        let not = self.sent.saturating_sub(self.accepted);
+        let mut text = format!("{} sent, {} accepted, {not} not", self.sent, self.accepted);
+        if self.sent < self.wanted {
+            text.push_str(&format!(", {} not sent", self.wanted - self.sent));
+        }
+        text.push_str(&format!("; {seconds:.1} s, {rate:.0}/s; answers p50 {p50} ms, p99 {p99} ms"));
         if self.late > Duration::from_millis(100) {
             text.push_str(&format!("; {:.1} s behind the rate", self.late.as_secs_f64()));
         }
         text
     }
-
-    /// Prints it on standard error: it is about the run, not one of the answers.
-    pub fn say(&self) -> Result<(), Failure> {
-        writeln!(std::io::stderr(), "{}", self.text())
-            .map_err(|error| Failure::internal(anyhow!(error).context("standard error")))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
     use bytes::Bytes;
 
     use super::*;
@@ -164,20 +216,50 @@ mod tests {
     fn no_answer_is_not_an_acceptance() {
         let nothing = Answered::of(1, None, Duration::ZERO, Err(anyhow!("refused")));
         assert!(!nothing.is_accepted() && nothing.status.is_none());
-        let summary = Summary::of(&[nothing, answered(200, "")], Duration::from_secs(1), Duration::ZERO);
+        let mut summary = Summary { took: Duration::from_secs(1), ..Summary::of(2) };
+        summary.add(&nothing);
+        summary.add(&answered(200, ""));
         assert!(!summary.is_all_accepted());
         assert!(summary.text().starts_with("2 sent, 1 accepted, 1 not; 1.0 s, 2/s"), "{}", summary.text());
     }
 
     #[test]
+    fn what_was_not_sent_is_not_accepted() {
+        let mut summary = Summary { took: Duration::from_secs(1), ..Summary::of(3) };
+        summary.add(&answered(200, ""));
+        assert!(!summary.is_all_accepted());
+        assert!(summary.text().starts_with("1 sent, 1 accepted, 0 not, 2 not sent; "), "{}", summary.text());
+    }
+
+    #[test]
+    fn quantiles_are_those_of_all_answers() {
+        let mut summary = Summary::of(200);
+        assert_eq!(summary.quantile_ms(50), 0);
+        for ms in 1..=100 {
+            summary.add(&Answered { ms, ..answered(200, "") });
+        }
+        assert_eq!((summary.quantile_ms(50), summary.quantile_ms(99)), (50, 99));
+        for _ in 0..100 {
+            summary.add(&Answered { ms: u64::MAX, ..answered(200, "") });
+        }
+        assert_eq!((summary.quantile_ms(50), summary.quantile_ms(99)), (100, 30_000));
+    }
+
+    #[test]
     fn a_table_of_many_answers_shows_only_what_was_not_accepted() {
-        let answers: Vec<Answered> = (0..30).map(|n| answered(if n == 7 { 503 } else { 200 }, "{}")).collect();
-        let mut bytes = Vec::new();
-        let mut out = Output::new(Box::new(&mut bytes), Some(crate::output::Form::Table), false, false);
-        show(&answers, 30, &mut out).unwrap();
-        drop(out);
-        let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(text.lines().count(), 2, "{text}");
-        assert!(text.contains("503"));
+        let told = |refused: Option<u64>| {
+            let mut bytes = Vec::new();
+            let mut out = Output::new(Box::new(&mut bytes), Some(Form::Table), false, false);
+            let mut teller = Teller::new(&mut out, 30);
+            for n in 0..30 {
+                teller.take(answered(if refused == Some(n) { 503 } else { 200 }, "{}")).unwrap();
+            }
+            teller.end().unwrap();
+            drop(out);
+            String::from_utf8(bytes).unwrap()
+        };
+        let text = told(Some(7));
+        assert!(text.lines().count() == 2 && text.contains("503"), "{text}");
+        assert_eq!(told(None), "");
     }
 }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use bytes::Bytes;
 use runtime::report::Failure;
+use runtime::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answer::{Answered, Summary};
+use super::answer::{Answered, Teller};
 use super::make;
 use super::request::{Request, Wish};
 use crate::http::Poster;
-use crate::progress::Progress;
 
 /// Requests in flight; from here on the sender falls behind and says so.
 const IN_FLIGHT_MAX: usize = 1024;
@@ -29,57 +29,53 @@ pub struct Delivery<'a> {
     pub wish: &'a Wish<'a>,
     /// Events per second.
     pub rate: Option<f64>,
+    /// Nothing more is sent from then on; what was sent is waited for.
+    pub shutdown: &'a Shutdown,
 }
 
 impl Delivery<'_> {
-    /// Sends everything; answers come in the order of their numbers.
-    pub async fn run(&self, first: Request) -> Result<(Vec<Answered>, Summary), Failure> {
-        let began = Instant::now();
-        let mut progress = Progress::of(self.wish.count, "sending");
+    /// Sends everything, and tells each answer when it comes.
+    pub async fn run(&self, first: Request, teller: &mut Teller<'_, '_>) -> Result<(), Failure> {
         // The first one alone: if nobody listens, nobody will.
         let answered = post(self.poster.clone(), 1, first).await;
         if let Some(error) = &answered.error {
             let fix = "start weir-ingest, or say with --url where it is";
             return Err(Failure::unavailable(anyhow!("no answer: {error}: {fix}")));
         }
-        progress.advance(1);
-        let mut answers = vec![answered];
-        let late = match self.rate {
-            None => {
-                self.in_turn(&mut answers, &mut progress).await?;
-                Duration::ZERO
-            }
-            Some(rate) => self.at_rate(rate, &mut answers, &mut progress).await?,
-        };
-        drop(progress);
-        answers.sort_by_key(|answer| answer.n);
-        let summary = Summary::of(&answers, began.elapsed(), late);
-        Ok((answers, summary))
+        teller.take(answered)?;
+        match self.rate {
+            None => self.in_turn(teller).await,
+            Some(rate) => self.at_rate(rate, teller).await,
+        }
     }
 
-    async fn in_turn(&self, answers: &mut Vec<Answered>, progress: &mut Progress) -> Result<(), Failure> {
+    async fn in_turn(&self, teller: &mut Teller<'_, '_>) -> Result<(), Failure> {
         for number in 2..=self.wish.count {
-            answers.push(post(self.poster.clone(), number, make(self.wish, number)?).await);
-            progress.advance(1);
+            if self.shutdown.is_triggered() {
+                break;
+            }
+            teller.take(post(self.poster.clone(), number, make(self.wish, number)?).await)?;
         }
         Ok(())
     }
 
-    async fn at_rate(
-        &self,
-        rate: f64,
-        answers: &mut Vec<Answered>,
-        progress: &mut Progress,
-    ) -> Result<Duration, Failure> {
+    async fn at_rate(&self, rate: f64, teller: &mut Teller<'_, '_>) -> Result<(), Failure> {
         let began = Instant::now();
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let mut posts = JoinSet::new();
-        let mut late = Duration::ZERO;
         for number in 2..=self.wish.count {
             let due = began + Duration::from_secs_f64((number - 1) as f64 / rate);
-            tokio::time::sleep_until(due.into()).await;
-            let permit = in_flight.clone().acquire_owned().await.map_err(Failure::internal)?;
-            late = late.max(due.elapsed());
+            let turn = async {
+                tokio::time::sleep_until(due.into()).await;
+                in_flight.clone().acquire_owned().await
+            };
+            let permit = tokio::select! {
+                // In this order, so that a run behind its rate stops, too.
+                biased;
+                () = self.shutdown.wait() => break,
+                permit = turn => permit.map_err(Failure::internal)?,
+            };
+            teller.is_behind(due.elapsed());
             let (poster, request) = (self.poster.clone(), make(self.wish, number)?);
             posts.spawn(async move {
                 let answered = post(poster, number, request).await;
@@ -87,15 +83,13 @@ impl Delivery<'_> {
                 answered
             });
             while let Some(answered) = posts.try_join_next() {
-                answers.push(answered.map_err(Failure::internal)?);
-                progress.advance(1);
+                teller.take(answered.map_err(Failure::internal)?)?;
             }
         }
         while let Some(answered) = posts.join_next().await {
-            answers.push(answered.map_err(Failure::internal)?);
-            progress.advance(1);
+            teller.take(answered.map_err(Failure::internal)?)?;
         }
-        Ok(late)
+        Ok(())
     }
 }
 

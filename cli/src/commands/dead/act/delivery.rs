@@ -80,8 +80,9 @@ impl<'a, W: Wire, L: Listener> Delivery<'a, W, L> {
             }
         }
         self.tally.sent += 1;
-        self.pace.step();
-        self.window.add(command.number, waiting, Instant::now());
+        let now = Instant::now();
+        self.pace.step(now);
+        self.window.add(command.number, waiting, now);
         Ok(ControlFlow::Continue(()))
     }
 
