@@ -7,6 +7,7 @@ use runtime::report::Failure;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::ask;
 use crate::http::{Answer, PATIENCE};
 use crate::output::rows::Rows;
 use crate::output::{Form, Output, Row};
@@ -101,6 +102,11 @@ impl<'o, 'a> Teller<'o, 'a> {
         let rows = &mut self.rows;
         let mut print = |row| rows.push(row).and_then(|()| rows.flush());
         if self.is_on_terminal { self.progress.aside(|| print(answered)) } else { print(answered) }
+    }
+
+    /// Something a person should know.
+    pub fn remark(&self, text: &str) -> Result<(), Failure> {
+        self.progress.aside(|| ask::say(&format!("{text}\n")))
     }
 
     /// The sender is so far behind its rate.

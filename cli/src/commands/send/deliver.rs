@@ -86,6 +86,10 @@ impl Delivery<'_> {
                 teller.take(answered.map_err(Failure::internal)?)?;
             }
         }
+        if self.shutdown.is_triggered() && !posts.is_empty() {
+            teller
+                .remark(&format!("stopping: {} wait for their answer; a second Ctrl-C leaves at once", posts.len()))?;
+        }
         while let Some(answered) = posts.join_next().await {
             teller.take(answered.map_err(Failure::internal)?)?;
         }
