@@ -121,3 +121,23 @@ fn compose_uses_the_broker_version_that_the_tests_use() {
     let image = format!("image: apache/kafka:{pinned}");
     assert!(compose.contains(&image), "docker-compose.yml should say `{image}`");
 }
+
+/// What its services are told, with the variables that all of them get, is a configuration.
+#[test]
+fn compose_has_a_configuration_that_can_be_used() {
+    let compose = tree::read("docker-compose.yml");
+    let name = "docker/weir.toml";
+    assert!(compose.contains(&format!("file: {name}")), "docker-compose.yml should mount {name}");
+    let (_, shared) = compose.split_once("environment: &environment\n").expect("variables that all services get");
+    let lines = shared.lines().take_while(|line| line.starts_with("    "));
+    let variables: Vec<(String, String)> = lines
+        .filter_map(|line| line.trim().split_once(": "))
+        .map(|(variable, _)| (variable.to_owned(), "a secret for a test".to_owned()))
+        .collect();
+    let read = |variables: &[(String, String)]| {
+        runtime::config::parse(&tree::read(name), std::path::Path::new(name), variables.to_vec())
+    };
+    assert!(read(&[]).is_err(), "it names a secret");
+    let loaded = read(&variables).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.config.sources.len(), 1);
+}
