@@ -69,7 +69,8 @@ pub(super) const INGEST: &[Key] = &[
         "public_url",
         Kind::Text(Form::Url),
         Default::Else("none"),
-        "Address under which providers reach this ingest, for schemes that sign it.",
+        "Address under which providers reach this ingest, for schemes that sign it. No preset of this version does, so it \
+         has no effect yet.",
     ),
     later("tls", Kind::Table(TLS), Default::Else("none"), "Serve HTTPS. Until then put a proxy in front."),
 ];
