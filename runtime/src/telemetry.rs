@@ -54,7 +54,8 @@ fn is_json(format: Option<&str>, on_terminal: bool) -> bool {
     }
 }
 
-/// A panic in any thread becomes one ERROR line. The thread still unwinds.
+/// A panic in any thread becomes one ERROR line that says where. The thread still unwinds. What it says may quote what
+/// it was working on, a body even: that is for whoever asks for details.
 fn report_panics(service: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or("not a text");
@@ -62,7 +63,8 @@ fn report_panics(service: &'static str) {
         let thread = std::thread::current().name().map(str::to_owned);
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-        tracing::error!(service, message, place, thread, backtrace, "panicked: this is a defect of ours");
+        tracing::error!(service, place, thread, backtrace, "panicked: this is a defect of ours");
+        tracing::debug!(service, panic = message, place, "what the panic said");
     }));
 }
 
