@@ -95,16 +95,20 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// Prepares a secret. `None` for one that is empty or blank: an HMAC under it proves nothing.
+    /// Prepares a secret. `None` for one that is empty or blank, or of zeros, which is the same to an HMAC: it fills
+    /// a key up with them. What is signed so proves nothing.
     pub fn new(algorithm: Algorithm, secret: &[u8]) -> Option<Self> {
-        if secret.iter().all(u8::is_ascii_whitespace) {
-            return None;
-        }
-        Some(match algorithm {
+        let is_blank = secret.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
+        (!is_blank).then(|| Self::of_any(algorithm, secret))
+    }
+
+    /// Prepares whatever is given.
+    pub(super) fn of_any(algorithm: Algorithm, secret: &[u8]) -> Self {
+        match algorithm {
             Algorithm::Sha1 => Self::Sha1(keyed(secret)),
             Algorithm::Sha256 => Self::Sha256(keyed(secret)),
             Algorithm::Sha512 => Self::Sha512(keyed(secret)),
-        })
+        }
     }
 
     /// The digest of the parts, one after the other.
@@ -152,9 +156,10 @@ mod tests {
 
     #[test]
     fn an_empty_or_blank_secret_is_none() {
-        for secret in ["", " ", "\n", " \t\r\n"] {
+        for secret in ["", " ", "\n", " \t\r\n", "\0", "\0\0\0\0", "\0 \0"] {
             assert!(Key::new(Algorithm::Sha256, secret.as_bytes()).is_none());
         }
+        assert!(Key::new(Algorithm::Sha256, b"\0a").is_some());
     }
 
     #[test]

@@ -43,6 +43,13 @@ pub struct Claim<'a> {
     id: &'a [u8],
 }
 
+impl Claim<'_> {
+    /// The timestamp it is said to be signed with, seconds since the epoch.
+    pub fn signed_at_s(&self) -> Option<i64> {
+        self.timestamp.map(|(_, seconds)| seconds)
+    }
+}
+
 impl Scheme {
     /// Prepares a scheme and its secrets.
     pub fn new<'a>(scheme: &config::Scheme, secrets: impl Iterator<Item = &'a [u8]>) -> Result<Self, SchemeError> {
@@ -124,7 +131,7 @@ impl Scheme {
         }
         if let Some(name) = family.id.as_ref().filter(|_| self.template.has_id()) {
             claim.id = headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
-            let crosses = self.template.id_end().is_some_and(|end| claim.id.contains(&end));
+            let crosses = self.template.id_bounds().any(|bound| claim.id.contains(&bound));
             if claim.id.is_empty() || crosses {
                 return Err(ReasonCode::SignatureMalformed);
             }
@@ -135,7 +142,7 @@ impl Scheme {
     /// Finds the secret under which one of the claimed signatures is that of the body.
     pub fn find(&self, claim: &Claim<'_>, body: &[u8]) -> Option<Verified> {
         let secret = self.keys.iter().position(|key| self.matches(key, claim, body))?;
-        Some(Verified { family: claim.family, secret, signed_at_s: claim.timestamp.map(|(_, seconds)| seconds) })
+        Some(Verified { family: claim.family, secret, signed_at_s: claim.signed_at_s() })
     }
 
     /// Whether one of the claimed signatures is that of the body under some key.
@@ -150,6 +157,13 @@ impl Scheme {
     /// The keyed secrets, in the order of the configuration.
     pub fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// The same with a key that no configuration could set, for forgeries.
+    #[cfg(test)]
+    pub fn forging(mut self, secret: &[u8]) -> Self {
+        self.keys = vec![Key::of_any(self.algorithm, secret)];
+        self
     }
 
     /// The algorithm; a key of another scheme fits only when it is the same.

@@ -46,13 +46,17 @@ impl Template {
         self.0.contains(&Piece::Id)
     }
 
-    /// What ends the id. An id with this byte inside could borrow from what follows it.
-    pub fn id_end(&self) -> Option<u8> {
-        let mut after = self.0.iter().skip_while(|piece| **piece != Piece::Id).skip(1);
-        match after.next()? {
-            Piece::Literal(text) => text.first().copied(),
-            Piece::Timestamp | Piece::Id | Piece::Body => None,
-        }
+    /// Bytes that no id may hold: what ends it, and what it begins behind when something stands before it whose end
+    /// nobody knows. An id with one of them inside could borrow from its neighbour.
+    pub fn id_bounds(&self) -> impl Iterator<Item = u8> {
+        let at = self.0.iter().position(|piece| *piece == Piece::Id);
+        let text = |place: Option<usize>| match place.and_then(|place| self.0.get(place)) {
+            Some(Piece::Literal(text)) => text.as_slice(),
+            Some(Piece::Timestamp | Piece::Id | Piece::Body) | None => &[],
+        };
+        let end = text(at.and_then(|at| at.checked_add(1))).first();
+        let before = at.filter(|at| *at >= 2).and_then(|at| at.checked_sub(1));
+        end.into_iter().chain(text(before).last()).copied()
     }
 
     /// The signed text of one request, piece by piece.
@@ -91,10 +95,13 @@ mod tests {
 
     #[test]
     fn the_id_ends_where_the_template_says() {
-        let end = |text| Template::parse(text).expect("a good template").id_end();
-        assert_eq!(end("{id}.{timestamp}.{body}"), Some(b'.'));
-        assert_eq!(end("{id}{timestamp}{body}"), None);
-        assert_eq!(end("{body}"), None);
+        let bounds = |text| Template::parse(text).expect("a good template").id_bounds().collect::<Vec<u8>>();
+        assert_eq!(bounds("{id}.{timestamp}.{body}"), b".");
+        assert_eq!(bounds("v0:{id}.{body}"), b".", "a text of ours has one end only");
+        assert_eq!(bounds("{body}.{id}"), b".");
+        assert_eq!(bounds("{timestamp}~:{id}-{body}"), b"-:");
+        assert_eq!(bounds("{id}{timestamp}{body}"), b"");
+        assert_eq!(bounds("{body}"), b"");
     }
 
     #[test]

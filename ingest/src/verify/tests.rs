@@ -68,28 +68,17 @@ fn any_of_several_secrets_may_match_and_the_match_is_named() {
 #[test]
 fn a_key_that_anybody_knows_opens_nothing() {
     for name in NAMES {
-        let (mut config, source) = source(name);
+        let (config, source) = source(name);
         for known in ["", "\0", "null", "undefined", "changeme", "whsec_", SECRET] {
             if known == SECRET && !matches!(name, "standard" | "svix") {
                 continue;
             }
-            config.secrets = vec![runtime::secret::Secret::new(known.as_bytes().to_vec())];
-            let sent = forged(&config, b"x");
+            let sent = headers(source.scheme.clone().forging(known.as_bytes()).sign("msg_1", NOW_S, b"x"));
             assert_eq!(verify(&source, &sent, b"x", NOW_S), Err(ReasonCode::SignatureMismatch), "{name} {known:?}");
+            let own = source.scheme.clone().forging(config.secrets[0].expose());
+            assert!(verify(&source, &headers(own.sign("msg_1", NOW_S, b"x")), b"x", NOW_S).is_ok(), "{name}");
         }
     }
-}
-
-/// Signed with the empty key, which [`sign`](crate::sign::sign) refuses to do.
-fn forged(config: &runtime::config::Source, body: &[u8]) -> HeaderMap {
-    let empty = config.secrets.first().is_none_or(|secret| secret.expose().is_empty());
-    if !empty {
-        return signed(config, "msg_1", NOW_S, body);
-    }
-    // HMAC pads a short key with zeros: the empty key and one zero byte are the same key.
-    let mut config = config.clone();
-    config.secrets = vec![runtime::secret::Secret::new(vec![0])];
-    signed(&config, "msg_1", NOW_S, body)
 }
 
 #[test]
@@ -244,6 +233,28 @@ fn an_id_cannot_borrow_from_what_follows_it() {
     assert_eq!(verify(&svix, &sent, b"x", NOW_S), Err(ReasonCode::SignatureMalformed));
     let empty = with(sent, "svix-id", b"");
     assert_eq!(verify(&svix, &empty, body.as_bytes(), NOW_S), Err(ReasonCode::SignatureMalformed));
+}
+
+#[test]
+fn an_id_cannot_borrow_from_what_stands_before_it() {
+    let toml = TOML.to_owned()
+        + r#"
+[[source]]
+name = "behind"
+provider = "hmac"
+secrets = [{ value = "correct horse battery staple" }]
+[source.scheme]
+header = "X-Signature"
+signed = "{body}.{id}"
+id_header = "X-Id"
+"#;
+    let configured = config(&toml).sources.pop().expect("the last one");
+    let source = Source::new(&configured).expect("a source that can be used");
+    let sent = signed(&configured, "y", NOW_S, b"x.z");
+    assert!(verify(&source, &sent, b"x.z", NOW_S).is_ok());
+    // "x.z" . "y" signs the same bytes as "x" . "z.y".
+    let moved = with(sent, "x-id", b"z.y");
+    assert_eq!(verify(&source, &moved, b"x", NOW_S), Err(ReasonCode::SignatureMalformed));
 }
 
 #[test]

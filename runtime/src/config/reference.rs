@@ -33,8 +33,8 @@ Logging is set by two variables: `WEIR_LOG` filters (default `info`, librdkafka 
 ";
 
 const SECRETS: &str = "\
-A secret that is missing, empty, blank or not decodable is an error. What the bytes mean follows from the preset, or \
-from `secret_encoding` in `[source.scheme]`: taken as they are, or decoded from base64 (after an optional `whsec_`) or \
+A secret that is missing, empty, blank, all zeros, a mere `whsec_` or not decodable is an error; one of fewer than 16 \
+bytes, or a word such as `changeme`, is a warning. What the bytes mean follows from the preset, or from `secret_encoding` in `[source.scheme]`: taken as they are, or decoded from base64 (after an optional `whsec_`) or \
 hexadecimal.
 ";
 

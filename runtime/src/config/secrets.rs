@@ -16,6 +16,28 @@ use crate::secret::Secret;
 /// Largest secret file, bytes: nothing that signs is longer.
 const FILE_BYTES: u64 = 64 * 1024;
 
+/// A key with fewer bytes deserves a warning.
+const KEY_BYTES_MIN: usize = 16;
+
+/// What stands where nobody put a secret.
+const PLACEHOLDERS: [&str; 12] = [
+    "null",
+    "nil",
+    "none",
+    "undefined",
+    "false",
+    "changeme",
+    "change-me",
+    "change_me",
+    "secret",
+    "password",
+    "your-secret-here",
+    "replace-with-your-secret",
+];
+
+/// What some providers put before their secrets. Alone it is none.
+const PREFIX: &[u8] = b"whsec_";
+
 /// Providers write base64 with and without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -36,9 +58,24 @@ pub(super) fn load(
         if report.is_spoiled(&here) {
             continue;
         }
-        secrets.extend(one(secret, encoding, &here, outside, report));
+        if let Some(secret) = one(secret, encoding, &here, outside, report) {
+            if let Some(weakness) = weakness(secret.expose()) {
+                report.warn(&here, weakness);
+            }
+            secrets.push(secret);
+        }
     }
     secrets
+}
+
+/// Why a key can be used and should not be.
+fn weakness(key: &[u8]) -> Option<String> {
+    let word = key.trim_ascii().to_ascii_lowercase();
+    if PLACEHOLDERS.iter().any(|placeholder| placeholder.as_bytes() == word) {
+        return Some("the secret is a word that stands for one: anybody may guess it".to_owned());
+    }
+    let short = format!("the secret has {} bytes: below {KEY_BYTES_MIN} it can be guessed", key.len());
+    (key.len() < KEY_BYTES_MIN).then_some(short)
 }
 
 /// One secret, if it can be used.
@@ -90,12 +127,15 @@ fn from_file(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn decode(bytes: &[u8], encoding: SecretEncoding) -> Result<Vec<u8>, String> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
+    if is_blank(bytes) {
         return Err("the secret is empty or blank: anybody could sign with it".to_owned());
+    }
+    if bytes.trim_ascii() == PREFIX {
+        return Err("the secret is a prefix with nothing behind it: anybody could sign with it".to_owned());
     }
     let key = match encoding {
         SecretEncoding::Raw => Some(bytes.to_vec()),
-        SecretEncoding::Base64 => BASE64.decode(bytes.strip_prefix(b"whsec_").unwrap_or(bytes)).ok(),
+        SecretEncoding::Base64 => BASE64.decode(bytes.strip_prefix(PREFIX).unwrap_or(bytes)).ok(),
         SecretEncoding::Hex => hex::decode(bytes).ok(),
     };
     let expected = match encoding {
@@ -104,7 +144,16 @@ fn decode(bytes: &[u8], encoding: SecretEncoding) -> Result<Vec<u8>, String> {
         SecretEncoding::Hex => "hexadecimal",
     };
     let key = key.ok_or_else(|| format!("the secret is not {expected}"))?;
-    if key.is_empty() { Err("the secret has no bytes".to_owned()) } else { Ok(key) }
+    match (key.is_empty(), is_blank(&key)) {
+        (true, _) => Err("the secret has no bytes".to_owned()),
+        (false, true) => Err("the secret is nothing but zeros or blanks: anybody could sign with it".to_owned()),
+        (false, false) => Ok(key),
+    }
+}
+
+/// An HMAC fills a short key up with zeros, so that a key of zeros is the empty key.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace())
 }
 
 #[cfg(test)]
@@ -122,7 +171,14 @@ mod tests {
         for (text, encoding) in [
             ("", SecretEncoding::Raw),
             (" \t\n", SecretEncoding::Raw),
+            ("\0\0\0", SecretEncoding::Raw),
+            ("\0 \n", SecretEncoding::Raw),
+            ("whsec_", SecretEncoding::Raw),
+            (" whsec_ ", SecretEncoding::Raw),
             ("whsec_", SecretEncoding::Base64),
+            ("AAAA", SecretEncoding::Base64),
+            ("whsec_AAAA", SecretEncoding::Base64),
+            ("0000", SecretEncoding::Hex),
             ("not base64!", SecretEncoding::Base64),
             ("YW J=", SecretEncoding::Base64),
             ("abc", SecretEncoding::Hex),
@@ -130,6 +186,18 @@ mod tests {
         ] {
             let message = decode(text.as_bytes(), encoding).unwrap_err();
             assert!(text.trim().is_empty() || !message.contains(text), "{message}");
+        }
+        assert!(key("\0a", SecretEncoding::Raw).is_some() && key("AAAB", SecretEncoding::Base64).is_some());
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_warned_of_and_not_quoted() {
+        for weak in ["null", "undefined", " ChangeMe ", "your-secret-here", "hunter2", "fifteen-bytes.."] {
+            let warning = weakness(weak.as_bytes()).unwrap();
+            assert!(!warning.contains(weak.trim()), "{warning}");
+        }
+        for good in ["sixteen.bytes...", "It's a Secret to Everybody"] {
+            assert_eq!(weakness(good.as_bytes()), None, "{good}");
         }
     }
 

@@ -86,7 +86,7 @@ schedule = ["1s", "30s", "5s"]
 [[source]]
 name = "billing"
 provider = "hmac"
-secrets = [{ value = "c2VjcmV0" }]
+secrets = [{ value = "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5" }]
 dedup = { exclude = ["/sent_at"] }
 dedup_window = "10s"
 stale = "route"
@@ -127,9 +127,9 @@ timeout = "500ms"
 
 fn example() -> Loaded {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("github-old"), "old\n").unwrap();
+    std::fs::write(folder.path().join("github-old"), "the old one of GitHub\n").unwrap();
     std::fs::write(folder.path().join("github-push.json"), "{}").unwrap();
-    let variables = [("GITHUB_SECRET", "new"), ("API_TOKEN", "Bearer t0ken")];
+    let variables = [("GITHUB_SECRET", "the new one of GitHub"), ("API_TOKEN", "Bearer t0ken")];
     read(EXAMPLE, folder.path(), &variables).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
@@ -155,7 +155,7 @@ fn the_contracts_example_means_what_it_says() {
 
     let github = config.sources.first().unwrap();
     let secrets: Vec<&[u8]> = github.secrets.iter().map(|secret| secret.expose()).collect();
-    assert_eq!(secrets, [b"new".as_slice(), b"old".as_slice()]);
+    assert_eq!(secrets, [b"the new one of GitHub".as_slice(), b"the old one of GitHub"]);
     assert_eq!(github.event_id, Place::Header("x-github-delivery".to_owned()));
     assert!(!github.event_id_signed);
     assert_eq!(github.event_type_suffix.as_deref(), Some("/action"));
@@ -186,7 +186,7 @@ fn a_source_of_ones_own_means_what_it_says() {
             id_headers: vec!["x-id".to_owned()],
         }
     );
-    assert_eq!(billing.secrets.first().unwrap().expose(), b"secret");
+    assert_eq!(billing.secrets.first().unwrap().expose(), b"correct horse battery");
     assert_eq!(billing.event_id, Place::Header("x-id".to_owned()), "the signed id is the event id");
     assert!(billing.event_id_signed);
     assert_eq!(billing.event_type, Place::Pointer("/kind".to_owned()));
@@ -256,6 +256,24 @@ fn what_an_operator_should_know_is_a_warning_with_its_line() {
 }
 
 #[test]
+fn a_secret_that_can_be_guessed_is_a_warning() {
+    let text = "[[source]]\nname = \"s\"\nprovider = \"stripe\"\nsecrets = [{ env = \"A\" }, { env = \"B\" }, { env = \"C\" }]\n";
+    let variables = [("A", "a secret of its own"), ("B", "undefined"), ("C", "whsec_short")];
+    let loaded = read(text, Path::new(""), &variables).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.config.sources[0].secrets.len(), 3, "they are used all the same");
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let of_secrets: Vec<&str> =
+        warnings.iter().map(String::as_str).filter(|warning| warning.contains("secrets[")).collect();
+    assert_eq!(
+        of_secrets,
+        [
+            "weir.toml:4: [[source]] s: secrets[1]: the secret is a word that stands for one: anybody may guess it",
+            "weir.toml:4: [[source]] s: secrets[2]: the secret has 11 bytes: below 16 it can be guessed",
+        ]
+    );
+}
+
+#[test]
 fn variables_override_the_file_and_take_its_types() {
     let variables = [
         ("WEIR__SHUTDOWN_TIMEOUT", "5s"),
@@ -284,7 +302,7 @@ fn nothing_prints_a_secret() {
     loaded.config.kafka.client.insert("ssl.key.pem".to_owned(), "hunter2".to_owned());
     for text in [show(&loaded.config), format!("{loaded:?}"), format!("{loaded:#?}")] {
         assert!(text.contains("***"), "{text}");
-        for secret in ["hunter2", "c2VjcmV0", "t0ken", "\"new\"", "\"old\"", "[110, 101, 119]"] {
+        for secret in ["hunter2", "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5", "t0ken", "\"new\"", "\"old\"", "[110, 101, 119]"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
