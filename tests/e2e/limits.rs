@@ -11,12 +11,13 @@ use weir_tests::reader;
 use weir_tests::run::REST_WITHIN;
 use weir_tests::secrets::Age;
 use weir_tests::sources::Source;
+use weir_tests::wait::wait_until;
 use weir_tests::wire::{Answer, Client};
 
 const LIMIT: usize = 1024 * 1024;
 
 /// A body of exactly so many bytes, good JSON or not.
-fn event(id: &str, bytes: usize, place: Place) -> Event {
+pub fn event(id: &str, bytes: usize, place: Place) -> Event {
     let begin = format!("{{\"id\":\"{id}\",\"type\":\"blob\",\"pad\":\"");
     let end = if matches!(place, Place::Dead(_)) { "\"" } else { "\"}" };
     let body = [begin.as_bytes(), &vec![b'x'; bytes - begin.len() - end.len()], end.as_bytes()].concat();
@@ -33,7 +34,8 @@ fn event(id: &str, bytes: usize, place: Place) -> Event {
     }
 }
 
-async fn send(client: &Client, pipeline: &Pipeline, event: &Event) -> Result<Answer> {
+/// Sends it as its provider would.
+pub async fn send(client: &Client, pipeline: &Pipeline, event: &Event) -> Result<Answer> {
     let key = pipeline.secrets.key(event.source, Age::New);
     client.send(&door::authentic(event, &key, Timestamp::now().as_second())).await
 }
@@ -61,5 +63,41 @@ async fn a_body_of_exactly_the_limit_passes_and_one_byte_more_is_413() -> Result
     ensure!(clean.digest == largest.digest, "the largest body was changed");
     let dead = observed.dead.first().context("the poison is not in dead-events")?;
     ensure!(dead.digest == poison.digest && dead.reason == "invalid_json", "the poison was changed: {}", dead.reason);
+    pipeline.retire().await
+}
+
+/// Somebody lowers a topic's limit under a running ingest: what is too large now fails, and nothing else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_whose_limit_was_lowered_refuses_large_events_alone() -> Result<()> {
+    let mut setup = crate::setup("lowered")?;
+    // Nothing of a body of one letter would be left.
+    setup.environment.push(("WEIR__KAFKA__CLIENT__COMPRESSION_TYPE".to_owned(), "none".to_owned()));
+    let mut pipeline = Pipeline::prepare(setup).await?;
+    pipeline.start_ingest()?;
+    pipeline.ingest_ready().await?;
+    let client = Client::new(pipeline.door());
+    let clean = || Place::Clean { flagged: false };
+    let before = send(&client, &pipeline, &event("evt_before", 100_000, clean())).await?;
+    ensure!(before.status == 200, "{} {}", before.status, before.text());
+
+    pipeline.cluster.configure(&pipeline.topic("verified-events"), "max.message.bytes", "32768").await?;
+    // The brokers hear of it in a moment.
+    wait_until("a large event refused", crate::PATIENCE, || async {
+        let answer = send(&client, &pipeline, &event("evt_large", 100_000, clean())).await;
+        let answer = answer.map_err(|error| format!("{error:#}"))?;
+        if answer.status == 503 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
+    })
+    .await?;
+    for number in 0..20 {
+        let (large, small) =
+            (event(&format!("evt_l{number}"), 100_000, clean()), event(&format!("evt_s{number}"), 1_000, clean()));
+        let refused = send(&client, &pipeline, &large).await?;
+        ensure!(refused.status == 503, "{} {}", refused.status, refused.text());
+        let accepted = send(&client, &pipeline, &small).await?;
+        ensure!(accepted.status == 200, "{} {}", accepted.status, accepted.text());
+    }
+    let metrics = pipeline.ingest_metrics().await?;
+    let replaced = metrics.sum("weir_ingest_producer_replacements_total", &[]);
+    ensure!(replaced == 0, "the producer was replaced {replaced} times");
     pipeline.retire().await
 }

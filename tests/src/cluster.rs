@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -143,6 +143,17 @@ impl Cluster {
         };
         wait_until(&format!("the group {group} deleted"), PATIENCE, is_gone).await?;
         Ok(names.len())
+    }
+
+    /// Sets one setting of a topic, as an administrator might, and takes its others back to their defaults.
+    pub async fn configure(&self, topic: &str, name: &str, value: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().context("cannot make an admin client")?;
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let results = admin.alter_configs([&change], &AdminOptions::new()).await.context("cannot ask for a change")?;
+        for result in results {
+            result.map_err(|(_, error)| anyhow::anyhow!("cannot change {topic}: {error}"))?;
+        }
+        Ok(())
     }
 
     fn config(&self) -> ClientConfig {

@@ -1,7 +1,8 @@
 //! Whether Kafka answers, judged from delivery reports: the door must say 503 at once instead of filling up.
 //!
 //! Down means: the client lost all brokers, or nothing was delivered for [`SILENCE_MS`] while something waited.
-//! While it is down one record at a time goes through as a probe; the first delivery ends it. Time is passed in.
+//! While it is down one record at a time goes through as a probe; the first delivery ends it. Time is passed in, by a
+//! clock that is never set.
 
 use std::sync::Mutex;
 

@@ -5,7 +5,7 @@
 pub mod reports;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -52,7 +52,7 @@ impl KafkaLog {
     /// Builds the producer. No broker has to be there yet.
     pub fn new(kafka: &config::Kafka, topics: &Topics) -> Result<Self, KafkaError> {
         let record_bytes = sizes::event_record_bytes(topics.body_limit);
-        let shared = Arc::new(Shared { partitions_seen: AtomicI64::new(-1), ..Shared::default() });
+        let shared = Arc::new(Shared::default());
         let config = producer_config(kafka, record_bytes);
         let producer = build(&config, &shared)?;
         Ok(Self {
@@ -69,7 +69,7 @@ impl KafkaLog {
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         let seen = self.shared.partitions_seen.load(Ordering::Relaxed);
-        let skew_ms = self.shared.skew_ms.load(Ordering::Relaxed);
+        let skew_ms = self.shared.skew_ms(self.shared.uptime_ms());
         if seen < 0 {
             complaints.push(format!("no broker has told about topic {} yet", self.topic));
         } else if seen != i64::from(self.partitions) {
@@ -100,8 +100,10 @@ impl KafkaLog {
             }
             let is_answering = self.ask().await;
             self.shared.is_answering.store(is_answering, Ordering::Relaxed);
-            let is_up = is_answering && self.shared.health.is_up(now_ms());
+            let uptime_ms = self.shared.uptime_ms();
+            let is_up = is_answering && self.shared.health.is_up(uptime_ms);
             metrics::kafka_up(is_up);
+            metrics::clock_skew(self.shared.skew_ms(uptime_ms));
             match (was_up, is_up) {
                 (false, true) => tracing::info!("Kafka takes records"),
                 (true, false) => tracing::warn!("Kafka takes no records"),
@@ -129,7 +131,7 @@ impl KafkaLog {
         match asked.await {
             Ok(Ok(partitions)) => {
                 self.shared.partitions_seen.store(i64::try_from(partitions).unwrap_or(i64::MAX), Ordering::Relaxed);
-                self.shared.health.reach(now_ms());
+                self.shared.health.reach(self.shared.uptime_ms());
                 true
             }
             Ok(Err(error)) => {
@@ -180,7 +182,7 @@ impl Log for KafkaLog {
         if self.is_suspect() {
             return Err(AppendError::Unavailable);
         }
-        let pass = self.shared.health.admit(now_ms()).ok_or(AppendError::Unavailable)?;
+        let pass = self.shared.health.admit(self.shared.uptime_ms()).ok_or(AppendError::Unavailable)?;
         let (answer, delivered) = oneshot::channel();
         let flight = Box::new(Flight { pass, sent_ms: now_ms(), room, answer });
         let sent = self.producer.load().send(

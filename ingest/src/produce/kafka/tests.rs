@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rdkafka::message::Timestamp;
 
-use super::reports::is_from_broker;
+use super::reports::{SKEW_MEMORY_MS, is_from_broker};
 use super::*;
 
 fn config(toml: &str) -> config::Config {
@@ -81,10 +81,24 @@ fn only_what_the_delivery_does_not_explain_is_a_difference_of_clocks() {
     let reports = Reports::new(&shared);
     for (appended, expected) in [(1_500, 0), (1_000, 0), (2_000, 0), (900, -100), (2_300, 300)] {
         reports.note_clock(Timestamp::LogAppendTime(appended), 1_000, 2_000);
-        assert_eq!(shared.skew_ms.load(Ordering::Relaxed), expected);
+        assert_eq!(shared.skew_ms(shared.uptime_ms()), expected);
     }
     reports.note_clock(Timestamp::CreateTime(9_999), 1_000, 2_000);
-    assert_eq!(shared.skew_ms.load(Ordering::Relaxed), 300, "a time of our own says nothing");
+    assert_eq!(shared.skew_ms(shared.uptime_ms()), 300, "a time of our own says nothing");
+}
+
+#[test]
+fn a_difference_of_clocks_is_forgotten_when_nothing_is_delivered_any_more() {
+    let log = absent();
+    let says_so = |log: &KafkaLog| log.complaints().iter().any(|complaint| complaint.contains("differ by 61 s"));
+    log.shared.note_skew(SKEW_MAX_MS + 1_000, log.shared.uptime_ms());
+    assert!(says_so(&log));
+    let noted_ms = 1_000;
+    log.shared.note_skew(SKEW_MAX_MS + 1_000, noted_ms);
+    assert_eq!(log.shared.skew_ms(noted_ms + SKEW_MEMORY_MS), SKEW_MAX_MS + 1_000);
+    assert_eq!(log.shared.skew_ms(noted_ms + SKEW_MEMORY_MS + 1), 0);
+    log.shared.note_skew(SKEW_MAX_MS + 1_000, -SKEW_MEMORY_MS - 1);
+    assert!(!says_so(&log), "it is ready again without a delivery");
 }
 
 #[tokio::test]
@@ -109,6 +123,16 @@ fn nothing_that_a_producer_reports_after_it_gave_a_record_up_is_believed() {
     assert_eq!(reports.believed(Err(AppendError::Unavailable)), Err(AppendError::Unavailable));
     assert_eq!((reports.believed(ack), reports.is_suspect()), (Err(AppendError::Unavailable), true));
     assert_eq!(Reports::new(&shared).believed(ack), ack, "its successor knows nothing of it");
+}
+
+#[test]
+fn a_record_that_is_too_large_for_its_broker_fails_alone() {
+    let reports = Reports::new(&Arc::default());
+    let ack = Ok(Ack { partition: 1, offset: 7 });
+    assert_eq!(reports.refused(Some(RDKafkaErrorCode::MessageSizeTooLarge)), Err(AppendError::Unavailable));
+    assert_eq!((reports.believed(ack), reports.is_suspect()), (ack, false));
+    assert_eq!(reports.refused(Some(RDKafkaErrorCode::MessageTimedOut)), Err(AppendError::Unavailable));
+    assert_eq!((reports.believed(ack), reports.is_suspect()), (Err(AppendError::Unavailable), true));
 }
 
 #[tokio::test]
