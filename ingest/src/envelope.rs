@@ -84,9 +84,16 @@ pub fn open(source: &Source, headers: &HeaderMap, body: &[u8], verified: &Verifi
     }))
 }
 
+/// The Content-Type that stands there as text: of two, nobody knows which is meant.
+pub fn content_type(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let only = all.next().filter(|_| all.next().is_none());
+    only.and_then(|value| value.to_str().ok())
+}
+
 /// The text that pointers point into: the body, or the field of a form that stands for it.
 fn text_of<'a>(plan: &Plan, headers: &HeaderMap, body: &'a [u8]) -> Option<Cow<'a, str>> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type(headers);
     match plan.form_field {
         Some(name) if content_type.is_some_and(form::is_form) => {
             form::field(body, name).and_then(|value| String::from_utf8(value).ok()).map(Cow::Owned)

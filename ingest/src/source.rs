@@ -75,6 +75,7 @@ impl Source {
         let mut single_headers: Vec<HeaderName> = scheme.headers().chain(plan.headers()).cloned().collect();
         single_headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         single_headers.dedup();
+        let uncombined_headers = scheme.headers_without_comma().chain(plan.unsigned_id_headers()).cloned().collect();
         Ok(Self {
             name: source.name.clone(),
             type_prefix: source.type_prefix().to_owned(),
@@ -86,7 +87,7 @@ impl Source {
             stale: source.stale,
             schema: source.schema.as_ref().map(|schema| schema.name().to_owned()),
             single_headers,
-            uncombined_headers: scheme.headers_without_comma().cloned().collect(),
+            uncombined_headers,
             metrics: SourceMetrics::new(&source.name),
             scheme,
             plan,

@@ -62,6 +62,8 @@ pub struct Plan {
     pub pointers: Pointers,
     /// The event's id.
     pub event_id: Locator,
+    /// Whether the signature covers it.
+    pub is_id_signed: bool,
     /// What makes two deliveries the same.
     pub sameness: Sameness,
     /// The event's type.
@@ -102,8 +104,9 @@ impl Plan {
             let is_signed = is_signed(&locator, scheme);
             occurred_at.push((locator, *unit, is_signed));
         }
+        let is_id_signed = is_signed(&event_id, scheme);
         let sameness = match &source.dedup {
-            Dedup::Id if is_signed(&event_id, scheme) => Sameness::SignedId,
+            Dedup::Id if is_id_signed => Sameness::SignedId,
             Dedup::Id => Sameness::IdAndBody,
             Dedup::Body => Sameness::Body,
             Dedup::Include(pointers) => Sameness::Parts(Parts::include(pointers)?),
@@ -123,6 +126,7 @@ impl Plan {
         let globs = |patterns: &[String]| patterns.iter().map(|pattern| Glob::new(pattern)).collect();
         Ok(Self {
             event_id,
+            is_id_signed,
             sameness,
             event_type,
             event_type_suffix,
@@ -147,6 +151,15 @@ impl Plan {
             Locator::Header(names) => names.as_slice(),
             Locator::Body(_) | Locator::Constant(_) => &[],
         })
+    }
+
+    /// Headers of ids that no signature covers: two of them joined into one would pass as a third id.
+    pub fn unsigned_id_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let names = match &self.event_id {
+            Locator::Header(names) if !self.is_id_signed => names.as_slice(),
+            Locator::Header(_) | Locator::Body(_) | Locator::Constant(_) => &[],
+        };
+        names.iter()
     }
 
     /// What a type means for the stale rule. An end is an end, whatever else fits.

@@ -1,19 +1,21 @@
 //! From envelope to record: key, partition, and the bytes of a `VerifiedEvent`.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName};
 use schemas::VerifiedEvent;
 use schemas::partition;
 use schemas::sizes::STORED_HTTP_HEADERS_BYTES;
 
-use crate::envelope::Envelope;
+use crate::envelope::{self, Envelope};
 use crate::source::Source;
 use crate::verify::Verified;
 
 /// Longest Content-Type that is passed on, bytes.
 const CONTENT_TYPE_BYTES_MAX: usize = 256;
-/// A header whose name holds one of these may carry a credential, and is not kept.
-const CREDENTIALS: [&str; 8] =
-    ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "credential"];
+/// A header whose name holds one of these may carry a credential, and is not kept unless the source names it.
+const CREDENTIALS: [&str; 11] =
+    ["auth", "cookie", "token", "secret", "passw", "key", "credential", "session", "cert", "jwt", "bearer"];
+/// Names with one of those words in them that carry none.
+const NO_CREDENTIALS: [&str; 2] = ["idempotency-key", "event-key"];
 /// Marks that headers were left out because of their size.
 const TRUNCATED: &str = "weir-truncated";
 
@@ -38,7 +40,7 @@ pub fn record(
     received_at_ms: i64,
     partitions: i32,
 ) -> Record {
-    let http_headers = kept(headers);
+    let http_headers = kept(headers, &source.single_headers);
     let headers_bytes: usize = http_headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
     let mut value = Vec::with_capacity(body.len() + envelope.identity.len() + headers_bytes + 1024);
     VerifiedEvent {
@@ -67,19 +69,19 @@ pub fn record(
 }
 
 fn content_type(headers: &HeaderMap) -> &str {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    text.filter(|text| text.len() <= CONTENT_TYPE_BYTES_MAX).unwrap_or_default()
+    envelope::content_type(headers).filter(|text| text.len() <= CONTENT_TYPE_BYTES_MAX).unwrap_or_default()
 }
 
-/// The headers that are kept for inspection: no credentials, and no more than fit.
-fn kept(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+/// The headers that are kept for inspection and for handlers: no credentials, and no more than fit. `named`: those the
+/// source reads something from, which are identities and signatures.
+fn kept<'a>(headers: &'a HeaderMap, named: &[HeaderName]) -> Vec<(&'a str, &'a [u8])> {
     let mut kept = Vec::with_capacity(headers.len());
     let mut room = STORED_HTTP_HEADERS_BYTES;
     for (name, value) in headers {
-        let name = name.as_str();
-        if CREDENTIALS.iter().any(|word| name.contains(word)) {
+        if is_credential(name.as_str()) && !named.contains(name) {
             continue;
         }
+        let name = name.as_str();
         let size = name.len() + value.len();
         if size > room {
             kept.push((TRUNCATED, b"true".as_slice()));
@@ -91,18 +93,70 @@ fn kept(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
     kept
 }
 
+fn is_credential(name: &str) -> bool {
+    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    has(&CREDENTIALS) && !has(&NO_CREDENTIALS)
+}
+
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]
     fn credentials_are_not_kept() {
         let mut headers = HeaderMap::new();
-        for name in ["authorization", "cookie", "x-gitlab-token", "x-api-key", "proxy-authorization"] {
+        let credentials = [
+            "authorization",
+            "proxy-authorization",
+            "x-auth-key",
+            "cookie",
+            "x-gitlab-token",
+            "x-api-key",
+            "x-access-key",
+            "x-signing-key",
+            "x-session-id",
+            "x-password",
+            "x-passwd",
+            "x-forwarded-client-cert",
+        ];
+        for name in credentials {
             headers.insert(name, http::HeaderValue::from_static("hush"));
         }
-        headers.insert("x-github-event", http::HeaderValue::from_static("push"));
-        assert_eq!(kept(&headers), [("x-github-event", b"push".as_slice())]);
+        assert_eq!(kept(&headers, &[]), []);
+        let named = HeaderName::from_static("x-auth-key");
+        assert_eq!(kept(&headers, &[named]), [("x-auth-key", b"hush".as_slice())], "the source says what it is");
+    }
+
+    #[test]
+    fn what_tells_about_an_event_is_kept() {
+        let names = [
+            "content-type",
+            "user-agent",
+            "traceparent",
+            "tracestate",
+            "idempotency-key",
+            "x-event-key",
+            "x-request-id",
+            "x-github-event",
+            "x-github-delivery",
+            "x-github-hook-id",
+            "x-hub-signature-256",
+            "stripe-signature",
+            "x-shopify-webhook-id",
+            "x-shopify-triggered-at",
+            "x-shopify-shop-domain",
+            "x-slack-request-timestamp",
+            "x-slack-retry-reason",
+            "webhook-id",
+            "svix-timestamp",
+        ];
+        let mut headers = HeaderMap::new();
+        for name in names {
+            headers.insert(name, http::HeaderValue::from_static("told"));
+        }
+        assert_eq!(kept(&headers, &[]).len(), names.len());
     }
 
     #[test]
@@ -113,7 +167,7 @@ mod tests {
             let name = http::HeaderName::try_from(format!("x-{number}")).expect("a name");
             headers.insert(name, value.clone());
         }
-        let kept = kept(&headers);
+        let kept = kept(&headers, &[]);
         assert_eq!(kept.last(), Some(&(TRUNCATED, b"true".as_slice())));
         let size: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
         assert!(size <= STORED_HTTP_HEADERS_BYTES + 32, "{size}");
@@ -129,5 +183,10 @@ mod tests {
         assert_eq!(of(b"application/json; charset=utf-8"), "application/json; charset=utf-8");
         assert_eq!(of(b"text/\xff"), "");
         assert_eq!(of("x".repeat(300).as_bytes()), "");
+        let mut twice = HeaderMap::new();
+        twice.append(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        assert_eq!(content_type(&twice), "application/json");
+        twice.append(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+        assert_eq!(content_type(&twice), "", "the first is not better than the second");
     }
 }
