@@ -76,6 +76,38 @@ fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, ReasonCode> {
     text.and_then(|text| text.parse().ok()).map(Some).ok_or(ReasonCode::BadRequest)
 }
 
+/// The memory that bodies may take up before it is known whether they are authentic.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// What each body has for itself, bytes.
+    own: usize,
+    /// What all of them share beyond that.
+    shared: Arc<Semaphore>,
+}
+
+impl Room {
+    /// `own` bytes for each body, `shared` for what they have beyond that.
+    pub fn new(own: usize, shared: usize) -> Self {
+        Self { own, shared: Arc::new(Semaphore::new(shared)) }
+    }
+
+    /// Makes what was taken enough for a body of `size` bytes.
+    fn take(&self, taken: &mut Option<OwnedSemaphorePermit>, size: usize) -> Result<(), ReasonCode> {
+        let held = taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = size.saturating_sub(self.own).saturating_sub(held);
+        if missing == 0 {
+            return Ok(());
+        }
+        let permits = u32::try_from(missing).map_err(|_| ReasonCode::BodyTooLarge)?;
+        let more = Arc::clone(&self.shared).try_acquire_many_owned(permits).map_err(|_| ReasonCode::Overloaded)?;
+        match taken {
+            Some(taken) => taken.merge(more),
+            None => *taken = Some(more),
+        }
+        Ok(())
+    }
+}
+
 /// A body, and the room it takes up.
 #[derive(Debug)]
 pub struct Buffered {
@@ -85,19 +117,14 @@ pub struct Buffered {
 }
 
 /// Reads a body of at most `limit` bytes. Room is taken as bytes arrive: a length that is only promised holds none.
-pub async fn body<B>(
-    body: &mut B,
-    limit: usize,
-    room: &Arc<Semaphore>,
-    timeout: Duration,
-) -> Result<Buffered, ReasonCode>
+pub async fn body<B>(body: &mut B, limit: usize, room: &Room, timeout: Duration) -> Result<Buffered, ReasonCode>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     tokio::time::timeout(timeout, collect(body, limit, room)).await.unwrap_or(Err(ReasonCode::Timeout))
 }
 
-async fn collect<B>(body: &mut B, limit: usize, room: &Arc<Semaphore>) -> Result<Buffered, ReasonCode>
+async fn collect<B>(body: &mut B, limit: usize, room: &Room) -> Result<Buffered, ReasonCode>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -114,12 +141,7 @@ where
         if size > limit {
             return Err(ReasonCode::BodyTooLarge);
         }
-        let permits = u32::try_from(data.len()).map_err(|_| ReasonCode::BodyTooLarge)?;
-        let more = Arc::clone(room).try_acquire_many_owned(permits).map_err(|_| ReasonCode::Overloaded)?;
-        match &mut taken {
-            Some(taken) => taken.merge(more),
-            None => taken = Some(more),
-        }
+        room.take(&mut taken, size)?;
         // Most bodies arrive in one piece, which is kept as it is.
         if first.is_empty() && rest.is_empty() {
             first = data;

@@ -5,11 +5,12 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use runtime::clock::now_ms;
@@ -18,9 +19,9 @@ use schemas::ReasonCode;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::accept::{self, Buffered};
+use crate::accept::{self, Buffered, Room};
 use crate::envelope::{self, Content, Envelope};
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::metrics;
 use crate::produce::{self, Ack, AppendError, Log};
 use crate::rejection;
@@ -34,7 +35,10 @@ pub struct App<L> {
     log: L,
     partitions: i32,
     shutdown: Shutdown,
-    bodies: Arc<Semaphore>,
+    is_closed: AtomicBool,
+    requests: Semaphore,
+    bodies: Room,
+    body_timeout: Duration,
     discards: Arc<Semaphore>,
     diagnoses: PerSecond,
 }
@@ -48,12 +52,20 @@ enum Outcome {
 impl<L: Log> App<L> {
     /// An app that writes into `log`, whose topic has `partitions` partitions.
     pub fn new(sources: Sources, log: L, partitions: i32, shutdown: Shutdown) -> Self {
+        Self::limited(sources, log, partitions, shutdown, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub fn limited(sources: Sources, log: L, partitions: i32, shutdown: Shutdown, limits: Limits) -> Self {
         Self {
             sources: ArcSwap::from_pointee(sources),
             log,
             partitions,
             shutdown,
-            bodies: Arc::new(Semaphore::new(limits::BODIES_BYTES_MAX)),
+            is_closed: AtomicBool::new(false),
+            requests: Semaphore::new(limits.requests),
+            bodies: Room::new(limits::BODY_BYTES_OWN, limits::BODIES_BYTES_MAX),
+            body_timeout: limits.body,
             discards: Arc::new(Semaphore::new(limits::DISCARDS_MAX)),
             diagnoses: PerSecond::new(limits::DIAGNOSES_PER_SECOND),
         }
@@ -62,6 +74,11 @@ impl<L: Log> App<L> {
     /// Replaces the sources. Requests under way keep those they began with.
     pub fn replace(&self, sources: Sources) {
         self.sources.store(Arc::new(sources));
+    }
+
+    /// Refuses every request from now on, because the process ends. Before, while it drains, they are served.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
     }
 
     /// The names of the sources as they are now.
@@ -110,13 +127,19 @@ impl<L: Log> App<L> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if self.shutdown.is_triggered() {
+        if self.is_closed.load(Ordering::Relaxed) {
             return Err(ReasonCode::Draining);
         }
+        // One connection may carry many requests: this bounds them over all connections, authentic or not.
+        let _place = self.requests.try_acquire().map_err(|_| ReasonCode::Overloaded)?;
         accept::head(parts, source)?;
         // What no body could make authentic is not read.
-        source.scheme.claim(&parts.headers).map(drop).inspect_err(|reason| self.tell(source, *reason))?;
-        let body = accept::body(body, source.body_limit, &self.bodies, limits::BODY_TIMEOUT).await?;
+        source
+            .scheme
+            .claim(&parts.headers)
+            .map(drop)
+            .inspect_err(|reason| self.tell(source, &parts.headers, *reason))?;
+        let body = accept::body(body, source.body_limit, &self.bodies, self.body_timeout).await?;
         let verified = self.verify(sources, source, parts, &body)?;
         source.metrics.verified(verified.secret());
         let envelope = match envelope::open(source, &parts.headers, &body.bytes, &verified) {
@@ -152,15 +175,16 @@ impl<L: Log> App<L> {
             } else {
                 reason
             };
-            self.tell(source, reason);
+            self.tell(source, &parts.headers, reason);
             reason
         })
     }
 
     /// Tells the operator about a failed authentication: the caller only learns that it failed.
-    fn tell(&self, source: &Source, reason: ReasonCode) {
+    fn tell(&self, source: &Source, headers: &HeaderMap, reason: ReasonCode) {
         if rejection::is_unauthentic(reason) && self.diagnoses.take() {
-            tracing::warn!(source = source.name, reason = reason.as_str(), "a request was not authentic");
+            let skew_s = skew_s(source, headers, reason, now_ms().div_euclid(1000));
+            tracing::warn!(source = source.name, reason = reason.as_str(), skew_s, "a request was not authentic");
         }
     }
 
@@ -183,6 +207,16 @@ impl<L: Log> App<L> {
             Ok(Err(AppendError::Unavailable)) | Err(_) => Err(ReasonCode::KafkaUnavailable),
         }
     }
+}
+
+/// How far the provider's clock seems to be ahead of ours, when a request was refused for its timestamp: many that
+/// agree are a wrong clock, here or there.
+fn skew_s(source: &Source, headers: &HeaderMap, reason: ReasonCode, now_s: i64) -> Option<i64> {
+    if !matches!(reason, ReasonCode::TimestampTooOld | ReasonCode::TimestampTooNew) {
+        return None;
+    }
+    let signed_at_s = source.scheme.claim(headers).ok()?.signed_at_s()?;
+    Some(signed_at_s.saturating_sub(now_s))
 }
 
 fn accepted(envelope: &Envelope) -> Response<Full<Bytes>> {

@@ -18,11 +18,16 @@ const IN_FLIGHT_RECORDS: &str = "weir_ingest_in_flight_records";
 const IN_FLIGHT_BYTES: &str = "weir_ingest_in_flight_bytes";
 const LATE: &str = "weir_ingest_late_deliveries_total";
 const CONNECTIONS: &str = "weir_ingest_connections";
+const EVICTED: &str = "weir_ingest_connections_evicted_total";
 const KAFKA_UP: &str = "weir_ingest_kafka_up";
 const SKEW: &str = "weir_ingest_clock_skew_seconds";
 const REPLACED: &str = "weir_ingest_producer_replacements_total";
 const RELOADS: &str = "weir_ingest_reloads_total";
 const RELOAD_FAILED: &str = "weir_ingest_reload_failed";
+
+/// The results of a reload.
+const RELOADED: &str = "ok";
+const NOT_RELOADED: &str = "failed";
 
 /// What a request to no source of ours is counted under. No source can have this name.
 const UNKNOWN: &str = "(unknown)";
@@ -40,6 +45,7 @@ pub fn describe() {
     describe_gauge!(IN_FLIGHT_BYTES, "bytes of the records that wait for Kafka");
     describe_counter!(LATE, "records whose delivery became known after their request was answered");
     describe_gauge!(CONNECTIONS, "open connections");
+    describe_counter!(EVICTED, "idle connections that were closed because there were too many");
     describe_gauge!(KAFKA_UP, "1 while Kafka takes records, else 0");
     describe_gauge!(SKEW, "the broker's clock minus ours, beyond what the delivery itself explains");
     describe_counter!(REPLACED, "producers that broke or gave a record up, and were replaced");
@@ -47,6 +53,10 @@ pub fn describe() {
     describe_gauge!(RELOAD_FAILED, "1 while the configuration file cannot be used and the old one is kept");
     // Those that an alert may wait for exist from the start.
     counter!(LATE).increment(0);
+    counter!(EVICTED).increment(0);
+    for result in [RELOADED, NOT_RELOADED] {
+        counter!(RELOADS, "result" => result).increment(0);
+    }
     counter!(REPLACED).increment(0);
     gauge!(RELOAD_FAILED).set(0.0);
 }
@@ -156,6 +166,11 @@ pub fn disconnected() {
     gauge!(CONNECTIONS).decrement(1.0);
 }
 
+/// An idle connection has to make room for another.
+pub fn connection_evicted() {
+    counter!(EVICTED).increment(1);
+}
+
 /// Whether Kafka takes records.
 pub fn kafka_up(is_up: bool) {
     gauge!(KAFKA_UP).set(if is_up { 1.0 } else { 0.0 });
@@ -173,13 +188,13 @@ pub fn producer_replaced() {
 
 /// The sources were reloaded.
 pub fn reloaded() {
-    counter!(RELOADS, "result" => "ok").increment(1);
+    counter!(RELOADS, "result" => RELOADED).increment(1);
     gauge!(RELOAD_FAILED).set(0.0);
 }
 
 /// The file changed and cannot be used.
 pub fn reload_failed() {
-    counter!(RELOADS, "result" => "failed").increment(1);
+    counter!(RELOADS, "result" => NOT_RELOADED).increment(1);
     gauge!(RELOAD_FAILED).set(1.0);
 }
 

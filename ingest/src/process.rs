@@ -12,20 +12,23 @@ use runtime::admin::{self, Readiness, Ready};
 use runtime::config::Config;
 use runtime::report::{Exit, Failure};
 use runtime::shutdown::Shutdown;
+use runtime::topics::Finding;
 use schemas::Topic;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::limits;
 use crate::metrics;
 use crate::produce::kafka::KafkaLog;
 use crate::reload;
 use crate::serve::Server;
+use crate::serve::open::Open;
 use crate::source::Sources;
 
 /// How often the topics are looked at until nothing is wrong with them.
 const TOPICS_PAUSE: Duration = Duration::from_secs(5);
+/// And how often after that.
+const TOPICS_PAUSE_READY: Duration = Duration::from_secs(60);
 
 /// Runs until it is told to stop, and drains.
 pub async fn run(path: &Path, config: Config) -> Result<Exit, Failure> {
@@ -38,8 +41,9 @@ pub async fn run(path: &Path, config: Config) -> Result<Exit, Failure> {
     let admin_listener = admin::bind("health and metrics", config.ingest.admin_listen).await?;
 
     let log = Arc::new(KafkaLog::new(&config.kafka, &config.topics).map_err(Failure::usage)?);
-    let findings = Arc::new(ArcSwap::from_pointee(vec!["the topics have not been looked at yet".to_owned()]));
-    let ready = readiness(&log, &findings);
+    let findings = Arc::new(Findings::new());
+    let server = Server::new(listener);
+    let ready = readiness(&log, &findings, server.open());
     let app = Arc::new(App::new(sources, Arc::clone(&log), config.topics.partitions, shutdown.clone()));
     let _admin = Aborted(tokio::spawn(admin::serve(admin_listener, ready, exposition, shutdown.clone())));
     let _supervisor = Aborted(tokio::spawn(Arc::clone(&log).supervise()));
@@ -47,13 +51,12 @@ pub async fn run(path: &Path, config: Config) -> Result<Exit, Failure> {
     let _reload = Aborted(tokio::spawn(async move { reload::watch(reloaded, &watched, running).await }));
 
     tracing::info!(address = %config.ingest.listen, sources = config.sources.len(), "listening");
-    let server = Server::new(listener);
     let stop = shutdown.clone();
     tokio::select! {
         () = server.serve(&app, async move { stop.wait().await }) => {}
         failure = check_topics(&config, &findings, &shutdown) => return Err(failure),
     }
-    drain(server, &app, &log, config.shutdown_timeout).await;
+    drain(server, &app, &log, &config).await;
     Ok(Exit::Done)
 }
 
@@ -66,54 +69,116 @@ impl Drop for Aborted {
     }
 }
 
-fn readiness(log: &Arc<KafkaLog>, findings: &Arc<ArcSwap<Vec<String>>>) -> Ready {
-    let (log, findings) = (Arc::clone(log), Arc::clone(findings));
+/// What is wrong with the topics.
+struct Findings {
+    /// Until nothing was wrong with them: why no record may be taken.
+    reasons: ArcSwap<Vec<String>>,
+    /// After that: what changed under us. Records are taken as long as Kafka takes them.
+    warnings: ArcSwap<Vec<String>>,
+}
+
+impl Findings {
+    fn new() -> Self {
+        let unknown = vec!["the topics have not been looked at yet".to_owned()];
+        Self { reasons: ArcSwap::from_pointee(unknown), warnings: ArcSwap::default() }
+    }
+}
+
+fn readiness(log: &Arc<KafkaLog>, findings: &Arc<Findings>, open: &Arc<Open>) -> Ready {
+    let (log, findings, open) = (Arc::clone(log), Arc::clone(findings), Arc::clone(open));
     Arc::new(move || {
-        let mut reasons = findings.load().as_ref().clone();
+        let mut reasons = findings.reasons.load().as_ref().clone();
         reasons.extend(log.complaints());
-        Readiness { reasons, warnings: Vec::new() }
+        let mut warnings = findings.warnings.load().as_ref().clone();
+        if open.is_full() {
+            warnings
+                .push("there are as many connections as there may be: idle ones are closed, others wait".to_owned());
+        }
+        Readiness { reasons, warnings }
     })
 }
 
-/// Waits for the cluster, then looks at the topics until nothing is wrong with them. Returns only what ends the
-/// process; otherwise it waits for ever.
-async fn check_topics(config: &Config, findings: &ArcSwap<Vec<String>>, shutdown: &Shutdown) -> Failure {
+/// Waits for the cluster, then looks at the topics until nothing is wrong with them, and now and then after that.
+/// Returns only what ends the process.
+async fn check_topics(config: &Config, findings: &Findings, shutdown: &Shutdown) -> Failure {
     if let Err(failure) = runtime::kafka::await_cluster(&config.kafka, shutdown).await {
         return failure;
     }
-    let mut said = Vec::new();
     loop {
         let reasons = match runtime::topics::check(&config.kafka, &config.topics, &[Topic::Verified]).await {
             Ok(found) => {
                 if let Some(fatal) = found.iter().find(|finding| finding.is_fatal) {
-                    return Failure::usage(anyhow!("topic {}: {}", fatal.topic, fatal.message));
+                    return Failure::usage(anyhow!("{fatal}"));
                 }
-                found.iter().map(|finding| format!("topic {}: {}", finding.topic, finding.message)).collect()
+                shown(&found)
             }
             Err(error) => vec![format!("the topics cannot be looked at: {error:#}")],
         };
-        if reasons != said {
-            for reason in &reasons {
-                tracing::warn!(reason, "not ready");
-            }
-            said.clone_from(&reasons);
-        }
         let is_clean = reasons.is_empty();
-        findings.store(Arc::new(reasons));
+        note(&findings.reasons, reasons, "not ready");
         if is_clean {
             tracing::info!("the topics are as they should be");
-            return std::future::pending().await;
+            return look_again(config, findings).await;
         }
         tokio::time::sleep(TOPICS_PAUSE).await;
     }
 }
 
-/// Answers latecomers with 503 for a moment, lets what is under way finish, and delivers what was taken.
-async fn drain(server: Server, app: &Arc<App<Arc<KafkaLog>>>, log: &KafkaLog, timeout: Duration) {
-    let end = Instant::now() + timeout;
+/// Topics are changed, and deleted, under running services. Nothing that is found now stops this one.
+async fn look_again(config: &Config, findings: &Findings) -> Failure {
+    loop {
+        tokio::time::sleep(TOPICS_PAUSE_READY).await;
+        match runtime::topics::check(&config.kafka, &config.topics, &[Topic::Verified]).await {
+            Ok(found) => note(&findings.warnings, shown(&found), "a topic was changed"),
+            // That the cluster is away is known from the producer.
+            Err(error) => tracing::debug!(error = format!("{error:#}"), "the topics cannot be looked at"),
+        }
+    }
+}
+
+fn shown(found: &[Finding]) -> Vec<String> {
+    found.iter().map(ToString::to_string).collect()
+}
+
+/// Keeps what was found, and logs it when it is not what was known.
+fn note(known: &ArcSwap<Vec<String>>, found: Vec<String>, message: &'static str) {
+    if **known.load() != found {
+        for reason in &found {
+            tracing::warn!(reason, "{message}");
+        }
+        known.store(Arc::new(found));
+    }
+}
+
+/// Serves on while the load balancer still sends, lets what is under way finish, and delivers what was taken.
+async fn drain(server: Server, app: &Arc<App<Arc<KafkaLog>>>, log: &KafkaLog, config: &Config) {
+    let end = Instant::now() + config.shutdown_timeout;
     let left = || end.saturating_duration_since(Instant::now());
-    server.serve(app, tokio::time::sleep(limits::LINGER.min(timeout))).await;
+    let open = Arc::clone(server.open());
+    // Who is connected has not noticed yet; whoever may still connect is not known to anybody.
+    let linger = config.ingest.linger.min(config.shutdown_timeout / 3);
+    let lingered = async move { tokio::time::timeout(linger, open.quiet()).await.unwrap_or_default() };
+    server.serve(app, lingered).await;
+    app.close();
     server.close(left()).await;
     log.flush(left()).await;
     tracing::info!("drained");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_later_stands_beside_what_keeps_the_service_from_being_ready() {
+        let findings = Findings::new();
+        assert_eq!(findings.reasons.load().len(), 1, "nothing is known yet");
+        note(&findings.reasons, Vec::new(), "not ready");
+        let found = [Finding { topic: "verified-events".to_owned(), message: "is gone".to_owned(), is_fatal: true }];
+        note(&findings.warnings, shown(&found), "a topic was changed");
+        assert!(findings.reasons.load().is_empty());
+        assert_eq!(**findings.warnings.load(), ["topic verified-events: is gone"]);
+        note(&findings.warnings, Vec::new(), "a topic was changed");
+        assert!(findings.warnings.load().is_empty(), "it was mended");
+    }
 }

@@ -1,34 +1,34 @@
 //! The accept loop: connections, their limits, and how they end.
 //!
-//! Our own because the usual one sets no timer. hyper's header timeout also counts while a connection is idle, so it
-//! is set to the idle time, and a head that began and does not end is noticed here.
+//! Our own because the usual one sets no timer. No timer of the library is used either: which connection has to end,
+//! and how, is decided in `pulse` alone.
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Version};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use runtime::shutdown::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use crate::app::App;
-use crate::limits;
-use crate::metrics;
+use crate::limits::{self, Limits};
 use crate::produce::Log;
 use bare::Bare;
+use open::Open;
+use pulse::{End, Pulse, UnderWay, Watch};
 
 mod bare;
+pub mod open;
+mod pulse;
 
 /// How long to wait after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,43 +36,49 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The accept loop of one listener.
 pub struct Server {
     listener: TcpListener,
-    places: Arc<Semaphore>,
-    graceful: GracefulShutdown,
+    open: Arc<Open>,
+    closing: Shutdown,
 }
 
 impl Server {
     /// A server that accepts nothing yet.
     pub fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)), graceful: GracefulShutdown::new() }
+        Self::limited(listener, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub fn limited(listener: TcpListener, limits: Limits) -> Self {
+        Self { listener, open: Arc::new(Open::new(limits)), closing: Shutdown::new() }
+    }
+
+    /// The connections that are open.
+    pub fn open(&self) -> &Arc<Open> {
+        &self.open
     }
 
     /// Serves until `stop` resolves. Connections that are open then stay open.
     pub async fn serve<L: Log>(&self, app: &Arc<App<L>>, stop: impl Future<Output = ()>) {
-        let mut stop = std::pin::pin!(stop);
+        let mut stop = pin!(stop);
         loop {
-            let (stream, peer, place) = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 () = &mut stop => return,
                 connection = self.accept() => connection,
             };
-            let (app, watcher) = (Arc::clone(app), self.graceful.watcher());
+            let (place, closing) = (self.open.enter(), self.closing.clone());
+            let app = Arc::clone(app);
             tokio::spawn(async move {
-                metrics::connected();
-                converse(stream, peer, app, watcher).await;
-                metrics::disconnected();
+                converse(stream, peer, app, place.pulse(), closing).await;
                 drop(place);
             });
         }
     }
 
-    async fn accept(&self) -> (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit) {
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             // The place first: who finds none waits in the backlog, not in our memory.
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                std::future::pending::<()>().await;
-                continue;
-            };
+            self.open.room().await;
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (stream, peer, place),
+                Ok(accepted) => return accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -84,20 +90,26 @@ impl Server {
     /// Takes no more connections, lets requests under way finish, and closes the rest.
     pub async fn close(self, timeout: Duration) {
         drop(self.listener);
-        let open = self.graceful.count();
-        if tokio::time::timeout(timeout, self.graceful.shutdown()).await.is_err() {
+        let open = self.open.count();
+        self.closing.trigger();
+        if tokio::time::timeout(timeout, self.open.none()).await.is_err() {
             tracing::warn!(open, "connections were cut at the end of the drain");
         }
     }
 }
 
-async fn converse<L: Log>(stream: TcpStream, peer: SocketAddr, app: Arc<App<L>>, watcher: Watcher) {
+async fn converse<L: Log>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Arc<App<L>>,
+    pulse: &Arc<Pulse>,
+    closing: Shutdown,
+) {
     // Answers are small and must not wait for more of them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot switch off delayed sending");
     }
-    let pulse = Arc::new(Pulse::new());
-    let seen = Arc::clone(&pulse);
+    let seen = Arc::clone(pulse);
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, under_way) = (Arc::clone(&app), UnderWay::begin(&seen, request.version()));
         async move {
@@ -106,15 +118,32 @@ async fn converse<L: Log>(stream: TcpStream, peer: SocketAddr, app: Arc<App<L>>,
             response
         }
     });
-    let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse), bare: Bare::default() });
-    let connection = builder().serve_connection(io, service).into_owned();
-    tokio::select! {
-        served = watcher.watch(connection) => {
-            if let Err(error) = served {
-                tracing::debug!(%peer, error = error.to_string(), "a connection broke");
+    let io = TokioIo::new(Watched { stream, pulse: Arc::clone(pulse), bare: Bare::default() });
+    let mut connection = pin!(builder().serve_connection(io, service).into_owned());
+    let mut watch = Watch::new(pulse);
+    let mut closing = pin!(closing.wait());
+    let mut is_closing = false;
+    loop {
+        tokio::select! {
+            served = &mut connection => {
+                if let Err(error) = served {
+                    tracing::debug!(%peer, error = error.to_string(), "a connection broke");
+                }
+                return;
+            }
+            () = &mut closing, if !is_closing => {
+                is_closing = true;
+                watch.tell();
+                connection.as_mut().graceful_shutdown();
+            }
+            end = watch.next() => match end {
+                End::Gently => connection.as_mut().graceful_shutdown(),
+                End::AtOnce => {
+                    tracing::debug!(%peer, "a connection was too slow");
+                    return;
+                }
             }
         }
-        () = pulse.stalls() => tracing::debug!(%peer, "a connection was too slow"),
     }
 }
 
@@ -122,8 +151,8 @@ fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::IDLE_TIMEOUT)
+        // It would also count while a connection is idle.
+        .header_read_timeout(None)
         // Who has said everything may close its half and still gets the answer.
         .half_close(true)
         .max_buf_size(limits::CONNECTION_BUFFER_BYTES);
@@ -139,114 +168,65 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-/// What is known of a connection's life.
-#[derive(Debug)]
-struct Pulse {
-    opened: Instant,
-    /// Bytes that arrived since a request last began or ended.
-    unclaimed: AtomicU64,
-    under_way: AtomicU32,
-    requests: AtomicU64,
-    is_http2: AtomicBool,
-}
-
-impl Pulse {
-    fn new() -> Self {
-        Self {
-            opened: Instant::now(),
-            unclaimed: AtomicU64::new(0),
-            under_way: AtomicU32::new(0),
-            requests: AtomicU64::new(0),
-            is_http2: AtomicBool::new(false),
-        }
-    }
-
-    /// Resolves when a head began and did not become a request in time, or nothing ever came.
-    async fn stalls(&self) {
-        let tick = limits::HEAD_TIMEOUT / 2;
-        let mut suspected: Option<(u64, Instant)> = None;
-        loop {
-            tokio::time::sleep(tick).await;
-            let requests = self.requests.load(Ordering::Relaxed);
-            let is_idle = self.under_way.load(Ordering::Relaxed) == 0;
-            // HTTP/2 has bytes that belong to no request, and pings of its own.
-            let has_began = self.unclaimed.load(Ordering::Relaxed) > 0 && !self.is_http2.load(Ordering::Relaxed);
-            if is_idle && has_began {
-                match suspected {
-                    Some((then, since)) if then == requests => {
-                        if since.elapsed() + tick >= limits::HEAD_TIMEOUT {
-                            return;
-                        }
-                    }
-                    Some(_) | None => suspected = Some((requests, Instant::now())),
-                }
-            } else {
-                suspected = None;
-            }
-            // Before the first byte no timer of hyper runs.
-            if requests == 0 && is_idle && self.opened.elapsed() > limits::IDLE_TIMEOUT {
-                return;
-            }
-        }
-    }
-}
-
-/// A request that is being answered.
-struct UnderWay(Arc<Pulse>);
-
-impl UnderWay {
-    fn begin(pulse: &Arc<Pulse>, version: Version) -> Self {
-        pulse.is_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
-        pulse.requests.fetch_add(1, Ordering::Relaxed);
-        pulse.under_way.fetch_add(1, Ordering::Relaxed);
-        pulse.unclaimed.store(0, Ordering::Relaxed);
-        Self(Arc::clone(pulse))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.unclaimed.store(0, Ordering::Relaxed);
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A stream that counts what arrives, and in which no refusal leaves without a document.
+/// A stream that counts what arrives, notes when nothing leaves, and in which no refusal leaves without a document.
 struct Watched {
     stream: TcpStream,
     pulse: Arc<Pulse>,
     bare: Bare,
 }
 
+impl Watched {
+    /// Writes by `write`, after what stands before it.
+    fn poll_writing<T>(
+        &mut self,
+        ctx: &mut Context<'_>,
+        write: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        ready!(self.poll_bare(ctx))?;
+        let polled = write(self, ctx);
+        self.pulse.wrote(polled.is_ready());
+        polled
+    }
+
+    /// Writes what is left of a refusal of the library's.
+    fn poll_bare(&mut self, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, bare, .. } = &mut *self;
+        let polled = bare.poll_write(stream, ctx);
+        if polled.is_pending() {
+            self.pulse.wrote(false);
+        }
+        polled
+    }
+}
+
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, ctx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(ctx, buffer);
-        let arrived = buffer.filled().len().saturating_sub(before);
-        self.pulse.unclaimed.fetch_add(arrived as u64, Ordering::Relaxed);
+        self.pulse.arrived(buffer.filled().len().saturating_sub(before));
         polled
     }
 }
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, ctx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { stream, bare, .. } = &mut *self;
-        ready!(bare.poll_write(stream, ctx))?;
-        if bare.takes(bytes) {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        Pin::new(stream).poll_write(ctx, bytes)
+        self.poll_writing(ctx, |watched, ctx| {
+            if watched.bare.takes(bytes) {
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            Pin::new(&mut watched.stream).poll_write(ctx, bytes)
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, bare, .. } = &mut *self;
-        ready!(bare.poll_write(stream, ctx))?;
-        Pin::new(stream).poll_flush(ctx)
+        ready!(self.poll_bare(ctx))?;
+        // The socket's own flush does nothing: it is no sign that the peer takes anything.
+        Pin::new(&mut self.stream).poll_flush(ctx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_bare(ctx))?;
         let Self { stream, bare, .. } = &mut *self;
-        ready!(bare.poll_write(stream, ctx))?;
         ready!(Pin::new(&mut *stream).poll_shutdown(ctx))?;
         bare.poll_discard(stream, ctx).map(Ok)
     }
@@ -260,14 +240,14 @@ impl AsyncWrite for Watched {
         ctx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, bare, .. } = &mut *self;
-        ready!(bare.poll_write(stream, ctx))?;
-        if let [head] = slices
-            && bare.takes(head)
-        {
-            return Poll::Ready(Ok(head.len()));
-        }
-        Pin::new(stream).poll_write_vectored(ctx, slices)
+        self.poll_writing(ctx, |watched, ctx| {
+            if let [head] = slices
+                && watched.bare.takes(head)
+            {
+                return Poll::Ready(Ok(head.len()));
+            }
+            Pin::new(&mut watched.stream).poll_write_vectored(ctx, slices)
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use weir_tests::event::Place;
 use weir_tests::pipeline::Pipeline;
 use weir_tests::ports;
 use weir_tests::process::Process;
@@ -11,7 +12,7 @@ use weir_tests::scrape::readiness;
 use weir_tests::wait::wait_until;
 use weir_tests::wire::{Client, Request};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, limits};
 
 /// The state directory's lock is held.
 const LOCKED: i32 = 78;
@@ -86,11 +87,13 @@ async fn says_what_is_missing(admin: SocketAddr) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_ingest_says_that_it_drains_and_exits_0() -> Result<()> {
-    let mut pipeline = Pipeline::prepare(crate::setup("drain")?).await?;
+    let mut setup = crate::setup("drain")?;
+    setup.environment.push(("WEIR__INGEST__LINGER".to_owned(), "10s".to_owned()));
+    let mut pipeline = Pipeline::prepare(setup).await?;
     pipeline.start_ingest()?;
     pipeline.ingest_ready().await?;
     let admin = pipeline.ingest_admin()?;
-    // A request that is never finished keeps it from ending at once.
+    // A request that is not finished keeps it from ending at once.
     let mut slow = tokio::net::TcpStream::connect(pipeline.door()).await?;
     let head = "POST /hooks/github HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345";
     tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await?;
@@ -103,8 +106,17 @@ async fn a_stopped_ingest_says_that_it_drains_and_exits_0() -> Result<()> {
         }
     };
     wait_until("draining", PATIENCE, drains).await?;
+    // A load balancer that has not looked yet still sends.
+    let late = limits::event("evt_late", 1_000, Place::Clean { flagged: false });
+    let answer = limits::send(&Client::new(pipeline.door()), &pipeline, &late).await?;
+    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
+    let closes = answer.headers.iter().any(|(name, value)| name == "connection" && value == "close");
+    ensure!(closes, "the caller is not asked to connect elsewhere: {:?}", answer.headers);
+    // Nobody is connected any more: the rest of the linger would be for nothing.
+    let left = Instant::now();
     drop(slow);
     let status = pipeline.ingest()?.wait(PATIENCE).await?;
     ensure!(status.success(), "{status:?}: {}", pipeline.ingest()?.last_words());
+    ensure!(left.elapsed() < Duration::from_secs(5), "it lingered for {:?}", left.elapsed());
     Ok(())
 }

@@ -118,6 +118,10 @@ fn a_joined_header_is_a_doubled_one_where_the_scheme_has_no_lists() {
     assert_eq!(with("/hooks/github", "x-hub-signature-256", "sha256=ab, sha256=ab"), joined);
     assert_eq!(with("/hooks/slack", "x-slack-request-timestamp", "1,1"), joined);
     assert_eq!(with("/hooks/svix", "svix-timestamp", "1, 2"), joined);
+    assert_eq!(with("/hooks/github", "x-github-delivery", "a, b"), joined);
+    assert_eq!(with("/hooks/shopify", "x-shopify-webhook-id", "a,b"), joined);
+    assert_eq!(with("/hooks/svix", "svix-id", "a,b"), Ok(()), "the signature covers it");
+    assert_eq!(with("/hooks/github", "x-github-event", "a,b"), Ok(()), "a type is no identity");
     assert_eq!(with("/hooks/stripe", "stripe-signature", "t=1,v1=ab"), Ok(()));
     assert_eq!(with("/hooks/svix", "svix-signature", "v1,ab v1,cd"), Ok(()));
 }
@@ -135,7 +139,7 @@ fn a_declared_length_is_a_number_within_the_limit() {
 }
 
 async fn read(pieces: Pieces, limit: usize, room: usize) -> Result<Bytes, ReasonCode> {
-    let room = Arc::new(Semaphore::new(room));
+    let room = Room::new(0, room);
     let mut pieces = pieces;
     let read = body(&mut pieces, limit, &room, Duration::from_millis(50)).await;
     read.map(|buffered| buffered.bytes)
@@ -171,13 +175,29 @@ async fn a_body_that_does_not_end_runs_out_of_time() {
 #[tokio::test]
 async fn bodies_share_a_bounded_room_and_give_it_back() {
     assert_eq!(read(Pieces::new([b"abc".as_slice()]), 100, 2).await, Err(ReasonCode::Overloaded));
-    let room = Arc::new(Semaphore::new(4));
+    let room = Room::new(0, 4);
     let second = Duration::from_secs(1);
     let held = body(&mut Pieces::new([b"ab".as_slice(), b"c"]), 100, &room, second).await.expect("room");
     let refused = body(&mut Pieces::new([b"xy".as_slice()]), 100, &room, second).await;
     assert_eq!(refused.map(|_| ()), Err(ReasonCode::Overloaded));
     drop(held);
-    assert_eq!(room.available_permits(), 4);
+    assert_eq!(room.shared.available_permits(), 4);
+}
+
+#[tokio::test]
+async fn small_bodies_need_no_room_when_large_ones_fill_it() {
+    let room = Room::new(4, 6);
+    let second = Duration::from_secs(1);
+    let large = body(&mut Pieces::new([b"0123456789".as_slice()]), 100, &room, second).await.expect("room");
+    assert_eq!(room.shared.available_permits(), 0);
+    for pieces in [&[b"abcd".as_slice()][..], &[b"ab", b"cd"]] {
+        let small = body(&mut Pieces::new(pieces.iter().copied()), 100, &room, second).await;
+        assert!(small.is_ok(), "a body has four bytes of its own: {small:?}");
+    }
+    let refused = body(&mut Pieces::new([b"abcd".as_slice(), b"e"]), 100, &room, second).await;
+    assert_eq!(refused.map(|_| ()), Err(ReasonCode::Overloaded));
+    drop(large);
+    assert_eq!(room.shared.available_permits(), 6);
 }
 
 #[tokio::test]

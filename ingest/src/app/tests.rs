@@ -255,13 +255,53 @@ async fn slacks_question_is_answered_when_it_is_authentic() {
 }
 
 #[tokio::test]
-async fn a_process_that_drains_refuses_new_requests_and_finishes_old_ones() {
-    let door = Arc::new(Door::new(TOML));
+async fn a_process_that_drains_serves_on_and_one_that_is_closed_refuses() {
+    let door = Door::new(TOML);
+    let body = br#"{"id":"evt_1"}"#;
+    assert!(!door.authentic("stripe", body).await.headers.contains_key(header::CONNECTION));
     door.shutdown.trigger();
-    let seen = door.authentic("stripe", br#"{"id":"evt_1"}"#).await;
+    let seen = door.authentic("stripe", body).await;
+    assert_eq!((seen.status, &seen.headers[header::CONNECTION]), (200, &HeaderValue::from_static("close")));
+    door.app.close();
+    let seen = door.authentic("stripe", body).await;
     assert_eq!((seen.status, seen.reason().as_str()), (503, "draining"));
     assert_eq!(seen.headers[header::CONNECTION], "close");
     assert!(seen.headers.contains_key(header::RETRY_AFTER));
+    assert_eq!(door.log.records().len(), 2);
+}
+
+#[tokio::test]
+async fn requests_under_way_are_bounded_and_those_beyond_are_told_to_come_back() {
+    let limits = Limits { requests: 2, ..Limits::default() };
+    let log = Arc::new(FakeLog::new());
+    let app = App::limited(sources(TOML), Arc::clone(&log), PARTITIONS, Shutdown::new(), limits);
+    let door = Door { app, log, shutdown: Shutdown::new() };
+    let body = br#"{"id":"evt_1"}"#;
+    let stalled = || {
+        let mut request = request("stripe", authentic("stripe", body), b"");
+        *request.body_mut() = Pieces::stalled([b"{".as_slice()]);
+        Box::pin(door.send(request))
+    };
+    let (mut first, mut second) = (stalled(), stalled());
+    for waiting in [&mut first, &mut second] {
+        assert!(tokio::time::timeout(Duration::ZERO, waiting).await.is_err(), "it waits for its body");
+    }
+    let seen = door.authentic("stripe", body).await;
+    assert_eq!((seen.status, seen.reason().as_str()), (503, "overloaded"));
+    drop(first);
+    assert_eq!(door.authentic("stripe", body).await.status, 200);
+}
+
+#[test]
+fn a_refused_timestamp_tells_how_far_the_clocks_are_apart() {
+    let (config, source) = source("stripe");
+    let now_s = 1_790_000_000;
+    for (offset_s, reason) in [(-3600, ReasonCode::TimestampTooOld), (600, ReasonCode::TimestampTooNew)] {
+        let headers = signed(&config, "", now_s + offset_s, b"{}");
+        assert_eq!(verify::verify(&source, &headers, b"{}", now_s), Err(reason));
+        assert_eq!(skew_s(&source, &headers, reason, now_s), Some(offset_s));
+        assert_eq!(skew_s(&source, &headers, ReasonCode::SignatureMismatch, now_s), None, "nobody vouches for it");
+    }
 }
 
 #[tokio::test]

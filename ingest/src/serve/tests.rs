@@ -1,5 +1,9 @@
 //! Real connections: what a client on the wire sees, and what a slow or broken one may do.
 
+mod http2;
+mod patience;
+mod wire;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,29 +12,63 @@ use runtime::clock::now_ms;
 use runtime::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use super::*;
 use crate::testing::{FakeLog, TOML, signed, source, sources};
 
+/// How long something may take that is not measured.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 struct Running {
     address: SocketAddr,
     log: Arc<FakeLog>,
+    open: Arc<Open>,
     shutdown: Shutdown,
     task: tokio::task::JoinHandle<()>,
 }
 
 async fn start() -> Running {
+    start_with(Limits::default()).await
+}
+
+async fn start_with(limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let (log, shutdown) = (Arc::new(FakeLog::new()), Shutdown::new());
-    let app = Arc::new(App::new(sources(TOML), Arc::clone(&log), 16, shutdown.clone()));
-    let stop = shutdown.clone();
+    let app = Arc::new(App::limited(sources(TOML), Arc::clone(&log), 16, shutdown.clone(), limits));
+    let server = Server::limited(listener, limits);
+    let (stop, open) = (shutdown.clone(), Arc::clone(server.open()));
     let task = tokio::spawn(async move {
-        let server = Server::new(listener);
         server.serve(&app, stop.wait()).await;
+        app.close();
         server.close(Duration::from_secs(5)).await;
     });
-    Running { address, log, shutdown, task }
+    Running { address, log, open, shutdown, task }
+}
+
+/// Waits for a condition.
+async fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether the peer closes the connection, or resets it, and says nothing more.
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut more = [0; 64];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut more)).await.expect("it is closed");
+    !matches!(read, Ok(1..))
+}
+
+/// One answer of a connection that stays open.
+async fn ask(stream: &mut TcpStream, bytes: &[u8]) -> String {
+    stream.write_all(bytes).await.expect("sent");
+    let mut answer = vec![0; 4096];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.expect("in time").expect("answered");
+    String::from_utf8_lossy(&answer[..read]).into_owned()
 }
 
 /// A request as it goes over the wire.
@@ -201,41 +239,6 @@ async fn what_is_no_request_at_all_gets_a_document_too() {
         let what: String = request.chars().take(80).collect();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {answer}");
         assert!(answer.contains("application/problem+json") && answer.contains(reason), "{what}: {answer}");
-    }
-}
-
-#[tokio::test]
-async fn a_head_that_does_not_end_is_cut_off_while_others_are_served() {
-    let running = start().await;
-    let mut slow = TcpStream::connect(running.address).await.expect("a server");
-    slow.write_all(b"POST /hooks/stripe HTTP/1.1\r\nhos").await.expect("sent");
-    let mut preface = TcpStream::connect(running.address).await.expect("a server");
-    preface.write_all(b"PRI * HT").await.expect("sent");
-    let began = Instant::now();
-    let answer = say(running.address, &wire("stripe", br#"{"id":"evt_1"}"#, "connection: close\r\n")).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    for stream in [&mut slow, &mut preface] {
-        let mut rest = Vec::new();
-        let limit = limits::HEAD_TIMEOUT * 3;
-        tokio::time::timeout(limit, stream.read_to_end(&mut rest)).await.expect("it is cut off").ok();
-    }
-    assert!(began.elapsed() >= limits::HEAD_TIMEOUT / 2, "not at once either");
-}
-
-#[tokio::test]
-async fn an_idle_connection_is_kept_beyond_the_time_for_a_head() {
-    let running = start().await;
-    let mut stream = TcpStream::connect(running.address).await.expect("a server");
-    let mut answer = vec![0; 4096];
-    for number in 0..2 {
-        if number == 1 {
-            // Longer than a slow head would live.
-            let idle = tokio::time::timeout(limits::HEAD_TIMEOUT * 2, stream.read(&mut answer)).await;
-            assert!(idle.is_err(), "nothing is said and nothing is closed");
-        }
-        stream.write_all(&wire("stripe", br#"{"id":"evt_1"}"#, "")).await.expect("sent");
-        let read = stream.read(&mut answer).await.expect("answered");
-        assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{number}");
     }
 }
 

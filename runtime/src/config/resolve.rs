@@ -60,6 +60,7 @@ fn ingest(written: written::Ingest, report: &mut Report) -> Ingest {
         admin_listen: written.admin_listen,
         body_limit: written.body_limit.0,
         public_url: written.public_url,
+        linger: written.linger.0,
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Ingest {
     pub body_limit: u64,
     /// Public address, for schemes that sign it.
     pub public_url: Option<String>,
+    /// How long requests are still served after the signal to stop.
+    pub linger: Duration,
 }
 
 /// The processor.

@@ -100,6 +100,7 @@ fn ingest(ingest: &Ingest) -> Values {
         ("listen", ingest.listen.to_string().into()),
         ("admin_listen", ingest.admin_listen.to_string().into()),
         ("body_limit", format_size(ingest.body_limit).into()),
+        ("linger", format_length(ingest.linger).into()),
     ]);
     values.extend(ingest.public_url.as_deref().map(|url| ("public_url", url.into())));
     values

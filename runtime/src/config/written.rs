@@ -49,6 +49,7 @@ pub(super) struct Ingest {
     pub(super) admin_listen: SocketAddr,
     pub(super) body_limit: Size,
     pub(super) public_url: Option<String>,
+    pub(super) linger: Length,
 }
 
 #[derive(Deserialize)]

@@ -72,6 +72,14 @@ pub(super) const INGEST: &[Key] = &[
         "Address under which providers reach this ingest, for schemes that sign it. No preset of this version does, so it \
          has no effect yet.",
     ),
+    key(
+        "linger",
+        Kind::Text(Form::Length("0s", "5m")),
+        Default::Is("\"3s\""),
+        "How long requests are still served after SIGTERM, while `/readyz` already says `draining`: longer than your load \
+         balancer takes to notice. At most a third of `shutdown_timeout` is used, and no more than it takes until \
+         nobody is connected.",
+    ),
     later("tls", Kind::Table(TLS), Default::Else("none"), "Serve HTTPS. Until then put a proxy in front."),
 ];
 
