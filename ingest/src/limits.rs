@@ -45,7 +45,7 @@ pub const HEADERS_BYTES_MAX: usize = 32 * 1024;
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Longest path. No source has a longer one.
 pub const PATH_BYTES_MAX: usize = 128;
-/// What a connection buffers while a head arrives; above [`HEADERS_BYTES_MAX`], so that the refusal can be ours.
+/// What a connection buffers while a head arrives, and the largest head of HTTP/2; above [`HEADERS_BYTES_MAX`], so that the refusal can be ours.
 pub const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What every request may hold of its body without asking for room, bytes: times [`Limits::requests`], 64 MiB. So

@@ -164,7 +164,7 @@ fn builder() -> Builder<TokioExecutor> {
         .max_concurrent_streams(limits::STREAMS_MAX)
         .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
-        .max_header_list_size(limits::HEADERS_BYTES_MAX as u32);
+        .max_header_list_size(limits::CONNECTION_BUFFER_BYTES as u32);
     builder
 }
 
