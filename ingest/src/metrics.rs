@@ -29,6 +29,9 @@ const RELOAD_FAILED: &str = "weir_ingest_reload_failed";
 const RELOADED: &str = "ok";
 const NOT_RELOADED: &str = "failed";
 
+/// Refusals of a source that alerts wait for.
+const WATCHED: [ReasonCode; 3] = [ReasonCode::SignatureMismatch, ReasonCode::KafkaUnavailable, ReasonCode::Overloaded];
+
 /// What a request to no source of ours is counted under. No source can have this name.
 const UNKNOWN: &str = "(unknown)";
 
@@ -84,6 +87,9 @@ impl SourceMetrics {
             first_secret: counter!(SECRETS, "source" => source.to_owned(), "secret" => "1"),
         };
         metrics.events.increment(0);
+        for reason in WATCHED {
+            counter!(REFUSED, "source" => source.to_owned(), "reason" => reason.as_str()).increment(0);
+        }
         metrics
     }
 

@@ -1,7 +1,7 @@
 //! The accept loop: connections, their limits, and how they end.
 //!
-//! Our own because the usual one sets no timer. No timer of the library is used either: which connection has to end,
-//! and how, is decided in `pulse` alone.
+//! Our own because the usual one sets no timer. The library's timers are not used either, but for the pings of HTTP/2:
+//! which connection has to end, and how, is decided in `pulse`.
 
 use std::io;
 use std::net::SocketAddr;
