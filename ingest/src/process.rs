@@ -117,7 +117,6 @@ async fn check_topics(config: &Config, findings: &Findings, shutdown: &Shutdown)
         let is_clean = reasons.is_empty();
         note(&findings.reasons, reasons, "not ready");
         if is_clean {
-            tracing::info!("the topics are as they should be");
             return look_again(config, findings).await;
         }
         tokio::time::sleep(TOPICS_PAUSE).await;
@@ -145,6 +144,9 @@ fn note(known: &ArcSwap<Vec<String>>, found: Vec<String>, message: &'static str)
     if **known.load() != found {
         for reason in &found {
             tracing::warn!(reason, "{message}");
+        }
+        if found.is_empty() {
+            tracing::info!("the topics are as they should be");
         }
         known.store(Arc::new(found));
     }

@@ -92,6 +92,10 @@ async fn a_stopped_ingest_says_that_it_drains_and_exits_0() -> Result<()> {
     let mut pipeline = Pipeline::prepare(setup).await?;
     pipeline.start_ingest()?;
     pipeline.ingest_ready().await?;
+    // An alert sees the first increase only of what was there before.
+    let metrics = pipeline.ingest_metrics().await?;
+    ensure!(metrics.values("weir_ingest_reloads_total", "result") == ["failed", "ok"]);
+    ensure!(metrics.values("weir_ingest_refused_total", "reason").contains(&"signature_mismatch"));
     let admin = pipeline.ingest_admin()?;
     // A request that is not finished keeps it from ending at once.
     let mut slow = tokio::net::TcpStream::connect(pipeline.door()).await?;

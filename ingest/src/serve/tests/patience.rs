@@ -46,7 +46,7 @@ async fn a_connection_that_says_nothing_is_closed_long_before_one_that_was_used(
 
 #[tokio::test]
 async fn an_idle_connection_is_kept_for_its_time_and_then_closed() {
-    let limits = Limits { idle: Duration::from_millis(1500), ..short() };
+    let limits = Limits { idle: Duration::from_secs(3), ..short() };
     let running = start_with(limits).await;
     let mut stream = connect(&running).await;
     assert!(ask(&mut stream, &event(1)).await.starts_with("HTTP/1.1 200"));
