@@ -291,38 +291,30 @@ fn broken(topic: &str, error: KafkaError) -> Failure {
     Failure::unavailable(anyhow!(error).context(format!("cannot read {topic}{why}")))
 }
 
+/// No connection, or no answer over it.
+const UNHEARD: [RDKafkaErrorCode; 5] = [
+    RDKafkaErrorCode::BrokerTransportFailure,
+    RDKafkaErrorCode::AllBrokersDown,
+    RDKafkaErrorCode::Resolve,
+    RDKafkaErrorCode::OperationTimedOut,
+    RDKafkaErrorCode::RequestTimedOut,
+];
+
 /// Whether nobody has answered at all, as opposed to somebody with a refusal.
 fn is_silence(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::RequestTimedOut
-                | RDKafkaErrorCode::WaitingForCoordinator
-        )
-    )
+    let unserved = [RDKafkaErrorCode::Authentication, RDKafkaErrorCode::WaitingForCoordinator];
+    error.rdkafka_error_code().is_some_and(|code| UNHEARD.contains(&code) || unserved.contains(&code))
 }
 
 /// Errors after which the client goes on by itself.
 fn is_passing(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::RequestTimedOut
-                | RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::FencedLeaderEpoch
-                | RDKafkaErrorCode::UnknownLeaderEpoch
-        )
-    )
+    let moved = [
+        RDKafkaErrorCode::NotLeaderForPartition,
+        RDKafkaErrorCode::LeaderNotAvailable,
+        RDKafkaErrorCode::FencedLeaderEpoch,
+        RDKafkaErrorCode::UnknownLeaderEpoch,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| UNHEARD.contains(&code) || moved.contains(&code))
 }
 
 #[cfg(test)]

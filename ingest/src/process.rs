@@ -27,8 +27,6 @@ use crate::source::Sources;
 
 /// How often the topics are looked at until nothing is wrong with them.
 const TOPICS_PAUSE: Duration = Duration::from_secs(5);
-/// And how often after that.
-const TOPICS_PAUSE_READY: Duration = Duration::from_secs(60);
 
 /// Runs until it is told to stop, and drains.
 pub async fn run(path: &Path, config: Config) -> Result<Exit, Failure> {
@@ -117,21 +115,10 @@ async fn check_topics(config: &Config, findings: &Findings, shutdown: &Shutdown)
         let is_clean = reasons.is_empty();
         note(&findings.reasons, reasons, "not ready");
         if is_clean {
-            return look_again(config, findings).await;
+            let look = || runtime::topics::check(&config.kafka, &config.topics, &[Topic::Verified]);
+            match runtime::topics::watch(look, |found| findings.warnings.store(Arc::new(found))).await {}
         }
         tokio::time::sleep(TOPICS_PAUSE).await;
-    }
-}
-
-/// Topics are changed, and deleted, under running services. Nothing that is found now stops this one.
-async fn look_again(config: &Config, findings: &Findings) -> Failure {
-    loop {
-        tokio::time::sleep(TOPICS_PAUSE_READY).await;
-        match runtime::topics::check(&config.kafka, &config.topics, &[Topic::Verified]).await {
-            Ok(found) => note(&findings.warnings, shown(&found), "a topic was changed"),
-            // That the cluster is away is known from the producer.
-            Err(error) => tracing::debug!(error = format!("{error:#}"), "the topics cannot be looked at"),
-        }
     }
 }
 

@@ -176,8 +176,10 @@ impl Status {
 
     fn set_waiting(&self, partition: i32, resources: usize, next_due: Option<i64>) {
         let mut inner = self.lock();
-        inner.waiting.insert(partition, (resources, next_due));
-        inner.show_waiting();
+        let known = inner.waiting.insert(partition, (resources, next_due));
+        if known.is_none_or(|(known, _)| known != resources) {
+            inner.show_waiting();
+        }
     }
 
     fn set_tallies(&self, partition: i32, tallies: &Tallies) {

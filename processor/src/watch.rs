@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
 use runtime::config::Config;
 use runtime::shutdown::Shutdown;
+use runtime::topics;
 use schemas::Topic;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -24,12 +25,11 @@ use crate::status::Status;
 const OVERDUE: Duration = Duration::from_secs(1);
 /// Between two looks at how far we are behind.
 const LAG: Duration = Duration::from_secs(5);
-/// Between two looks at the topics.
-const TOPICS: Duration = Duration::from_secs(60);
 
 /// Looks until the process is asked to stop.
 pub(crate) async fn watch(config: Arc<Config>, status: Arc<Status>, shutdown: Shutdown) {
-    let looks = async { tokio::join!(overdue(&status), lag(&config, &status), topics(&config, &status)) };
+    let topics = topics::watch(|| app::check(&config), |findings| status.set_findings(findings));
+    let looks = async { tokio::join!(overdue(&status), lag(&config, &status), topics) };
     tokio::select! {
         _ = looks => {}
         () = shutdown.wait() => {}
@@ -45,56 +45,26 @@ async fn overdue(status: &Status) {
 }
 
 async fn lag(config: &Config, status: &Arc<Status>) {
-    let mut times = every(LAG);
-    let client = clients::watcher(config);
+    let client = match BaseConsumer::from_config_and_context(&clients::watcher(config), Quiet) {
+        Ok(client) => Arc::new(client),
+        Err(error) => return tracing::warn!(%error, "how far we are behind can't be asked"),
+    };
     let topic = config.topics.name(&Topic::Verified);
+    let mut times = every(LAG);
     let mut lags = Lags::default();
-    let mut reader = None;
     loop {
         times.tick().await;
-        let partitions = status.partitions();
-        let (client, topic) = (client.clone(), topic.clone());
-        let mut kept = reader.take();
-        let looked = tokio::task::spawn_blocking(move || {
-            let seen = look(&mut kept, &client, &topic, &partitions);
-            (kept, seen)
-        });
+        let (client, topic, partitions) = (Arc::clone(&client), topic.clone(), status.partitions());
         // Without an answer time goes on: whoever was behind gets older.
-        match looked.await {
-            Ok((kept, Ok(seen))) => {
-                reader = kept;
-                lags.note(seen);
-            }
-            Ok((_, Err(error))) => tracing::debug!(%error, "how far we are behind could not be asked"),
+        match tokio::task::spawn_blocking(move || look(&client, &topic, &partitions)).await {
+            Ok(Ok(seen)) => lags.note(seen),
+            Ok(Err(error)) => tracing::debug!(%error, "how far we are behind could not be asked"),
             Err(error) => tracing::warn!(%error, "the look at how far we are behind ended without a result"),
         }
         let now_ms = runtime::clock::now_ms();
         lags.keep(&status.partitions(), now_ms);
         metrics::lag(lags.records(), lags.oldest_ms(now_ms));
         status.set_lags(lags.ages_ms(now_ms));
-    }
-}
-
-async fn topics(config: &Config, status: &Status) {
-    let mut times = every(TOPICS);
-    // They were right a moment ago.
-    times.tick().await;
-    let mut said = Vec::new();
-    loop {
-        times.tick().await;
-        let findings = match app::check(config).await {
-            Ok(findings) => findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            // Kafka is away: the workers say so.
-            Err(error) => {
-                tracing::debug!(%error, "the topics could not be looked at");
-                continue;
-            }
-        };
-        for finding in findings.iter().filter(|finding| !said.contains(*finding)) {
-            tracing::error!(finding, "the topics were changed while weir runs");
-        }
-        status.set_findings(findings.clone());
-        said = findings;
     }
 }
 
@@ -116,31 +86,19 @@ struct Seen {
     read_until: Option<i64>,
 }
 
-fn look(
-    reader: &mut Option<BaseConsumer<Quiet>>,
-    config: &ClientConfig,
-    topic: &str,
-    partitions: &[i32],
-) -> KafkaResult<Vec<Seen>> {
+fn look(client: &BaseConsumer<Quiet>, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<Seen>> {
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
-    let client = match reader.take() {
-        Some(client) => client,
-        None => BaseConsumer::from_config_and_context(config, Quiet)?,
-    };
-    let client = &*reader.insert(client);
     let positions = reader::committed(client, reader::ANSWER, topic, partitions)?;
     let ranges = reader::ranges(client, topic, partitions)?;
-    let seen = positions.into_iter().zip(partitions.iter().zip(ranges));
-    Ok(seen
-        .map(|((_, stored), (partition, range))| {
-            let position = stored.as_ref().and_then(|stored| Position::parse(stored.next, &stored.metadata).ok());
-            let next = stored.map_or(*range.start(), |stored| stored.next);
-            let read_until = position.map(|position| position.stream_time).filter(|time| *time > 0);
-            Seen { partition: *partition, next, high: *range.end(), read_until }
-        })
-        .collect())
+    let seen = positions.into_iter().zip(ranges).map(|((partition, stored), range)| {
+        let position = stored.as_ref().and_then(|stored| Position::parse(stored.next, &stored.metadata).ok());
+        let next = stored.map_or(*range.start(), |stored| stored.next);
+        let read_until = position.map(|position| position.stream_time).filter(|time| *time > 0);
+        Seen { partition, next, high: *range.end(), read_until }
+    });
+    Ok(seen.collect())
 }
 
 /// How far each partition is behind, as far as it is known.

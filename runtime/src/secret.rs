@@ -18,6 +18,12 @@ impl Secret {
     }
 }
 
+/// Whether anybody could sign with these bytes: there are none, or only blanks and zeros. An HMAC fills a short key up
+/// with zeros, so that a key of zeros is the empty key.
+pub fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace())
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")

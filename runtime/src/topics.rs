@@ -7,6 +7,7 @@ mod cluster;
 mod compare;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use crate::config;
 use cluster::{Cluster, Present};
 use compare::{Cure, Weight};
 
+/// Between two looks at topics that were right.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How long the cluster may take to show what was applied.
 const SETTLE: Duration = Duration::from_secs(30);
 const SETTLE_PAUSE: Duration = Duration::from_millis(200);
@@ -76,6 +79,44 @@ pub async fn check(kafka: &config::Kafka, topics: &Topics, wanted: &[Topic]) -> 
     }
     crate::metrics::weak_topics(weak.len());
     Ok(findings)
+}
+
+/// Looks again and again at topics that were right: they are changed, and deleted, under running services. `tell` gets
+/// what is wrong whenever that changes, and it is logged. Nothing that is found now stops a service.
+pub async fn watch<F>(look: impl Fn() -> F, tell: impl Fn(Vec<String>)) -> Infallible
+where
+    F: Future<Output = anyhow::Result<Vec<Finding>>>,
+{
+    watch_every(LOOK_AGAIN, look, tell).await
+}
+
+async fn watch_every<F>(pause: Duration, look: impl Fn() -> F, tell: impl Fn(Vec<String>)) -> Infallible
+where
+    F: Future<Output = anyhow::Result<Vec<Finding>>>,
+{
+    let mut known = Vec::new();
+    loop {
+        tokio::time::sleep(pause).await;
+        let found: Vec<String> = match look().await {
+            Ok(found) => found.iter().map(ToString::to_string).collect(),
+            // Who works with the cluster says that it is away.
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "the topics cannot be looked at");
+                continue;
+            }
+        };
+        if found == known {
+            continue;
+        }
+        for reason in &found {
+            tracing::warn!(reason, "a topic was changed");
+        }
+        if found.is_empty() {
+            tracing::info!("the topics are as they should be");
+        }
+        tell(found.clone());
+        known = found;
+    }
 }
 
 /// Whether the changelog exists and keeps what the longest window of `topics` needs.
@@ -287,6 +328,34 @@ fn judge(topics: &Topics, plans: &[Plan], presents: &Presents) -> (Vec<Finding>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_wrong_with_topics_is_told_when_it_changes_and_when_it_is_mended() {
+        let gone = Finding { topic: "verified-events".to_owned(), message: "is gone".to_owned(), is_fatal: true };
+        // Two times right, then gone until it is mended; nothing is known while nobody answers.
+        let mut looks = vec![Ok(vec![]), Ok(vec![]), Ok(vec![gone.clone()]), Err(()), Ok(vec![gone]), Ok(vec![])];
+        looks.reverse();
+        let (looks, told) = (Mutex::new(looks), Mutex::new(Vec::new()));
+        let look = async || {
+            let next = looks.lock().unwrap().pop();
+            match next {
+                Some(found) => found.map_err(|()| anyhow::anyhow!("away")),
+                None => std::future::pending().await,
+            }
+        };
+        let watched = watch_every(Duration::ZERO, look, |found| told.lock().unwrap().push(found));
+        let is_done = async {
+            while told.lock().unwrap().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = watched => {}
+            done = tokio::time::timeout(Duration::from_secs(20), is_done) => done.unwrap(),
+        }
+        assert_eq!(*told.lock().unwrap(), [vec!["topic verified-events: is gone".to_owned()], vec![]]);
+        assert!(looks.lock().unwrap().is_empty());
+    }
 
     fn topics() -> Topics {
         let retry_delays = vec!["5s".to_owned()];

@@ -20,8 +20,7 @@ async fn an_input_that_was_made_anew_stops_the_partition_and_says_so() {
     assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
     recreate_input(&rig).await;
     rig.feed(2000);
-    assert_eq!(rig.run_until_it_halts("a").await, Waited::Code(70));
-    assert!(rig.log("a").contains("no offset is committed"), "{}", rig.log("a"));
+    rig.halts_saying("a", "no offset is committed").await;
 }
 
 #[tokio::test]
@@ -34,8 +33,7 @@ async fn an_input_that_was_made_anew_and_has_grown_past_offsets_that_survived_st
     // Every partition holds more than was committed for it, so only the times can tell.
     rig.feed(2000);
     commit(&rig, &offsets).await;
-    assert_eq!(rig.run_until_it_halts("a").await, Waited::Code(70));
-    assert!(rig.log("a").contains("was deleted and made anew"), "{}", rig.log("a"));
+    rig.halts_saying("a", "was deleted and made anew").await;
 }
 
 async fn recreate_input(rig: &Rig) {

@@ -230,8 +230,7 @@ async fn lost_offsets_stop_the_partition_and_say_so() {
     assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
     rig.delete_group().await;
     rig.feed(50);
-    assert_eq!(rig.run_until_it_halts("a").await, Waited::Code(70));
-    assert!(rig.log("a").contains("no offset is committed"), "{}", rig.log("a"));
+    rig.halts_saying("a", "no offset is committed").await;
     assert!(rig.check().is_err(), "the last records were not processed");
 }
 
@@ -242,8 +241,7 @@ async fn a_truncated_input_stops_the_partition_and_says_so() {
     assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
     rig.feed(200);
     rig.truncate(&Topic::Verified).await;
-    assert_eq!(rig.run_until_it_halts("a").await, Waited::Code(70));
-    assert!(rig.log("a").contains("its log holds"), "{}", rig.log("a"));
+    rig.halts_saying("a", "its log holds").await;
 }
 
 #[tokio::test]
@@ -296,8 +294,7 @@ async fn an_input_with_more_partitions_than_the_state_was_built_for_is_refused()
     rig.feed(200);
     assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
     rig.grow_input().await;
-    assert_eq!(rig.run_until_it_halts("a").await, Waited::Code(70));
-    assert!(rig.log("a").contains("the state was built for"), "{}", rig.log("a"));
+    rig.halts_saying("a", "the state was built for").await;
 }
 
 #[tokio::test]
@@ -310,8 +307,7 @@ async fn a_changelog_without_its_beginning_serves_a_store_and_not_a_lost_one() {
     assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
     rig.check().expect("the books balance");
     rig.wipe("a");
-    assert_eq!(rig.run_until_it_halts("a").await, Waited::Code(70));
-    assert!(rig.log("a").contains("holds no snapshot"), "{}", rig.log("a"));
+    rig.halts_saying("a", "holds no snapshot").await;
 }
 
 #[tokio::test]

@@ -239,11 +239,12 @@ impl Rig {
         waited
     }
 
-    /// Runs a worker that ends by itself only when a partition needs a person. One that also ends when everything is
-    /// committed may do so before it has any partition.
-    pub async fn run_until_it_halts(&self, instance: &str) -> Waited {
+    /// Runs a worker that ends by itself only when a partition needs a person, and does so with these words. One that
+    /// also ends when everything is committed may do so before it has any partition.
+    pub async fn halts_saying(&self, instance: &str, words: &str) {
         let mut process = self.start_with(instance, &[(STAYS, "1")]);
-        self.finish(&mut process).await
+        assert_eq!(self.finish(&mut process).await, Waited::Code(70));
+        assert!(self.log(instance).contains(words), "{}", self.log(instance));
     }
 
     /// Waits until a worker has stopped itself.

@@ -3,6 +3,10 @@
 use runtime::report::Failure;
 
 use super::{Form, Output, Row};
+use crate::progress::Progress;
+
+/// A table of so many rows is still read by somebody.
+pub const READABLE: u64 = 20;
 
 /// Rows of a page: a table's columns are as wide as its widest cells, which have to be known before.
 const PAGE_ROWS: usize = 500;
@@ -39,9 +43,11 @@ impl<R: Row> Rows<'_, '_, R> {
         if self.pages == 0 || !self.page.is_empty() { self.turn() } else { Ok(()) }
     }
 
-    /// Hands over what was printed, so that a reader sees it.
-    pub fn flush(&mut self) -> Result<(), Failure> {
-        self.out.flush()
+    /// Prints the next row so that a reader sees it at once, and a bar on the same terminal makes way.
+    pub fn show(&mut self, row: R, progress: &Progress) -> Result<(), Failure> {
+        let is_on_terminal = self.out.is_on_terminal();
+        let print = || self.push(row).and_then(|()| self.out.flush());
+        if is_on_terminal { progress.aside(print) } else { print() }
     }
 
     fn turn(&mut self) -> Result<(), Failure> {

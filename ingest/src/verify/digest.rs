@@ -5,6 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use runtime::secret::is_blank;
 use schemas::presets::{Algorithm, Encoding};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
@@ -95,11 +96,9 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// Prepares a secret. `None` for one that is empty or blank, or of zeros, which is the same to an HMAC: it fills
-    /// a key up with them. What is signed so proves nothing.
+    /// Prepares a secret. `None` for one that is blank: what is signed with it proves nothing.
     pub fn new(algorithm: Algorithm, secret: &[u8]) -> Option<Self> {
-        let is_blank = secret.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
-        (!is_blank).then(|| Self::of_any(algorithm, secret))
+        (!is_blank(secret)).then(|| Self::of_any(algorithm, secret))
     }
 
     /// Prepares whatever is given.

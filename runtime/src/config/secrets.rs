@@ -11,7 +11,7 @@ use schemas::presets::SecretEncoding;
 use super::report::Report;
 use super::resolve::Outside;
 use super::written;
-use crate::secret::Secret;
+use crate::secret::{Secret, is_blank};
 
 /// Largest secret file, bytes: nothing that signs is longer.
 const FILE_BYTES: u64 = 64 * 1024;
@@ -149,11 +149,6 @@ fn decode(bytes: &[u8], encoding: SecretEncoding) -> Result<Vec<u8>, String> {
         (false, true) => Err("the secret is nothing but zeros or blanks: anybody could sign with it".to_owned()),
         (false, false) => Ok(key),
     }
-}
-
-/// An HMAC fills a short key up with zeros, so that a key of zeros is the empty key.
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace())
 }
 
 #[cfg(test)]

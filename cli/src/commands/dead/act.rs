@@ -26,13 +26,11 @@ use super::window::Waiting;
 use crate::args::dead::ActArgs;
 use crate::ask::{self, Consent};
 use crate::commands::tokio_runtime;
-use crate::output::rows::Rows;
+use crate::output::rows::{READABLE, Rows};
 use crate::output::{Form, Output};
 use crate::progress::Progress;
 
-/// A table of so many letters is still read by somebody; one of more shows only what failed.
-const READABLE: u64 = 20;
-/// And no more than these.
+/// A table of more than is read shows only what failed, and no more than these.
 const FAILURES_SHOWN: u64 = 100;
 
 /// What is wanted.
@@ -178,17 +176,15 @@ struct Teller<'o, 'a> {
     progress: Progress,
     is_everything_shown: bool,
     is_table: bool,
-    is_on_terminal: bool,
     failures: u64,
     unanswered: Vec<String>,
 }
 
 impl<'o, 'a> Teller<'o, 'a> {
     fn new(out: &'o mut Output<'a>, total: u64) -> Self {
-        let (is_table, is_on_terminal) = (out.form() == Form::Table, out.is_on_terminal());
+        let is_table = out.form() == Form::Table;
         Self {
             rows: out.rows(),
-            is_on_terminal,
             progress: Progress::of(total, "answered"),
             is_everything_shown: !is_table || total <= READABLE,
             is_table,
@@ -224,9 +220,7 @@ impl Listener for Teller<'_, '_> {
         }
         self.failures += u64::from(row.is_failure());
         if self.is_everything_shown || (row.is_failure() && self.failures <= FAILURES_SHOWN) {
-            let rows = &mut self.rows;
-            let mut print = |row| rows.push(row).and_then(|()| rows.flush());
-            return if self.is_on_terminal { self.progress.aside(|| print(row)) } else { print(row) };
+            return self.rows.show(row, &self.progress);
         }
         Ok(())
     }

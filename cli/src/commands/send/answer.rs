@@ -9,12 +9,9 @@ use serde_json::Value;
 
 use crate::ask;
 use crate::http::{Answer, PATIENCE};
-use crate::output::rows::Rows;
+use crate::output::rows::{READABLE, Rows};
 use crate::output::{Form, Output, Row};
 use crate::progress::Progress;
-
-/// A table of so many answers is still read by somebody.
-const READABLE: u64 = 20;
 
 /// The answer to one event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,7 +68,6 @@ pub struct Teller<'o, 'a> {
     rows: Rows<'o, 'a, Answered>,
     progress: Progress,
     is_everything_shown: bool,
-    is_on_terminal: bool,
     has_shown: bool,
     began: Instant,
     summary: Summary,
@@ -82,7 +78,6 @@ impl<'o, 'a> Teller<'o, 'a> {
     pub fn new(out: &'o mut Output<'a>, count: u64) -> Self {
         Self {
             is_everything_shown: out.form() != Form::Table || count <= READABLE,
-            is_on_terminal: out.is_on_terminal(),
             rows: out.rows(),
             progress: Progress::of(count, "sending"),
             has_shown: false,
@@ -99,9 +94,7 @@ impl<'o, 'a> Teller<'o, 'a> {
             return Ok(());
         }
         self.has_shown = true;
-        let rows = &mut self.rows;
-        let mut print = |row| rows.push(row).and_then(|()| rows.flush());
-        if self.is_on_terminal { self.progress.aside(|| print(answered)) } else { print(answered) }
+        self.rows.show(answered, &self.progress)
     }
 
     /// Something a person should know.
