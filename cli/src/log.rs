@@ -3,6 +3,7 @@
 //! Committed records only (`read_committed`). The client carries a group id because librdkafka wants one, but
 //! never subscribes, so it never joins a group and never commits an offset.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -37,6 +38,9 @@ const FETCH_PARTITION_BYTES: &str = "262144";
 pub struct Log {
     settings: ClientConfig,
     consumer: BaseConsumer<LastWord>,
+    /// What the last scan read with. One client for all of them: each has threads, connections and buffers of its
+    /// own, and what the allocator keeps of those adds up over the hundreds of scans of a large redrive.
+    scanner: Cell<Option<BaseConsumer>>,
     brokers: String,
 }
 
@@ -101,7 +105,7 @@ impl Log {
         settings.set("max.partition.fetch.bytes", FETCH_PARTITION_BYTES);
         let consumer = settings.create_with_context(LastWord::default()).context("[kafka.client]");
         let consumer: BaseConsumer<LastWord> = consumer.map_err(Failure::usage)?;
-        Ok(Self { settings, consumer, brokers: kafka.brokers.clone() })
+        Ok(Self { settings, consumer, scanner: Cell::new(None), brokers: kafka.brokers.clone() })
     }
 
     /// What a partition holds now: from its log start to the end of what is committed. `None`: no such topic.
@@ -184,7 +188,7 @@ impl Log {
         if open.is_empty() {
             return Ok(());
         }
-        let reader = self.reader(topic, &start)?;
+        let reader = self.scanner(topic, &start)?;
         let mut heard = Instant::now();
         while !open.is_empty() {
             match reader.poll(POLL) {
@@ -198,7 +202,7 @@ impl Log {
                     }
                     if message.offset() + 1 >= until {
                         open.remove(&message.partition());
-                    }
+                        }
                 }
                 // Transaction markers have offsets too, so the last record may lie before the end.
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -214,6 +218,9 @@ impl Log {
                 }
             }
         }
+        // Nothing is fetched in between, and what is still in its queue is outdated.
+        reader.unassign().map_err(Failure::internal)?;
+        self.scanner.set(Some(reader));
         Ok(())
     }
 
@@ -239,15 +246,26 @@ impl Log {
         Ok(Tail { reader: self.reader(topic, start)?, topic: topic.to_owned() })
     }
 
-    fn reader(&self, topic: &str, start: &[(i32, i64)]) -> Result<BaseConsumer, Failure> {
-        let mut list = TopicPartitionList::with_capacity(start.len());
-        for (partition, offset) in start {
-            let added = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
-            added.map_err(Failure::internal)?;
+    /// The client that scans, at these offsets. A scan within a scan gets one of its own.
+    fn scanner(&self, topic: &str, start: &[(i32, i64)]) -> Result<BaseConsumer, Failure> {
+        let places = places(topic, start)?;
+        if let Some(reader) = self.scanner.take() {
+            reader.assign(&places).map_err(Failure::internal)?;
+            // A client that runs already looks for the leaders of a new topic once a second, unless it is asked.
+            reader.fetch_metadata(Some(topic), ANSWER).map_err(|error| self.away(error))?;
+            return Ok(reader);
         }
-        // A client of its own: what the last one still had in its queue cannot be taken for the answer.
+        let mut settings = self.settings.clone();
+        // Nothing new is waited for, and the next scan would wait for the last request of this one.
+        settings.set("fetch.wait.max.ms", "10");
+        let reader: BaseConsumer = settings.create().map_err(Failure::internal)?;
+        reader.assign(&places).map_err(Failure::internal)?;
+        Ok(reader)
+    }
+
+    fn reader(&self, topic: &str, start: &[(i32, i64)]) -> Result<BaseConsumer, Failure> {
         let reader: BaseConsumer = self.settings.create().map_err(Failure::internal)?;
-        reader.assign(&list).map_err(Failure::internal)?;
+        reader.assign(&places(topic, start)?).map_err(Failure::internal)?;
         Ok(reader)
     }
 
@@ -283,6 +301,15 @@ impl Tail {
             }
         }
     }
+}
+
+fn places(topic: &str, start: &[(i32, i64)]) -> Result<TopicPartitionList, Failure> {
+    let mut list = TopicPartitionList::with_capacity(start.len());
+    for (partition, offset) in start {
+        let added = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
+        added.map_err(Failure::internal)?;
+    }
+    Ok(list)
 }
 
 fn broken(topic: &str, error: KafkaError) -> Failure {
@@ -339,7 +366,7 @@ mod tests {
     #[test]
     fn a_broker_that_is_not_there_is_named_and_exits_69() {
         let kafka = config::Kafka { brokers: "127.0.0.1:1".to_owned(), wait: Duration::ZERO, client: BTreeMap::new() };
-        let log = Log { brokers: kafka.brokers.clone(), ..Log::connect(&kafka, "weir").unwrap() };
+        let log = Log::connect(&kafka, "weir").unwrap();
         let failure = log.away(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure));
         assert_eq!(failure.exit.code(), 69);
         assert!(failure.to_string().starts_with("no Kafka broker answers at 127.0.0.1:1"), "{failure}");
