@@ -202,7 +202,7 @@ impl Log {
                     }
                     if message.offset() + 1 >= until {
                         open.remove(&message.partition());
-                        }
+                    }
                 }
                 // Transaction markers have offsets too, so the last record may lie before the end.
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
