@@ -193,10 +193,10 @@ impl Log {
         while !open.is_empty() {
             match reader.poll(POLL) {
                 Some(Ok(message)) => {
-                    heard = Instant::now();
                     let Some(until) = open.get(&message.partition()).copied() else {
                         continue;
                     };
+                    heard = Instant::now();
                     if message.offset() < until && each(&message).is_break() {
                         break;
                     }
@@ -206,8 +206,9 @@ impl Log {
                 }
                 // Transaction markers have offsets too, so the last record may lie before the end.
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    heard = Instant::now();
-                    open.remove(&partition);
+                    if open.remove(&partition).is_some() {
+                        heard = Instant::now();
+                    }
                 }
                 Some(Err(error)) if is_passing(&error) && heard.elapsed() < ANSWER => {}
                 Some(Err(error)) => return Err(broken(topic, error)),
@@ -218,7 +219,7 @@ impl Log {
                 }
             }
         }
-        // Nothing is fetched in between, and what is still in its queue is outdated.
+        // Nothing is fetched in between.
         reader.unassign().map_err(Failure::internal)?;
         self.scanner.set(Some(reader));
         Ok(())
@@ -250,6 +251,8 @@ impl Log {
     fn scanner(&self, topic: &str, start: &[(i32, i64)]) -> Result<BaseConsumer, Failure> {
         let places = places(topic, start)?;
         if let Some(reader) = self.scanner.take() {
+            // Records of before are dropped as outdated; an error may not be.
+            while reader.poll(Duration::ZERO).is_some() {}
             reader.assign(&places).map_err(Failure::internal)?;
             // A client that runs already looks for the leaders of a new topic once a second, unless it is asked.
             reader.fetch_metadata(Some(topic), ANSWER).map_err(|error| self.away(error))?;

@@ -73,7 +73,5 @@ pub const DISCARDS_MAX: usize = 256;
 /// Failed signatures that are looked into and logged, per second. The rest are counted.
 pub const DIAGNOSES_PER_SECOND: u32 = 20;
 
-/// How long nobody may have been connected for a drain to go on before its linger is over.
-pub const LINGER_QUIET: Duration = Duration::from_millis(250);
 /// How often the configuration file and the files of secrets are looked at.
 pub const RELOAD_PAUSE: Duration = Duration::from_secs(5);

@@ -143,11 +143,9 @@ fn note(known: &ArcSwap<Vec<String>>, found: Vec<String>, message: &'static str)
 async fn drain(server: Server, app: &Arc<App<Arc<KafkaLog>>>, log: &KafkaLog, config: &Config) {
     let end = Instant::now() + config.shutdown_timeout;
     let left = || end.saturating_duration_since(Instant::now());
-    let open = Arc::clone(server.open());
-    // Who is connected has not noticed yet; whoever may still connect is not known to anybody.
+    // All of it, also while nobody is connected: a load balancer may connect anew for each request.
     let linger = config.ingest.linger.min(config.shutdown_timeout / 3);
-    let lingered = async move { tokio::time::timeout(linger, open.quiet()).await.unwrap_or_default() };
-    server.serve(app, lingered).await;
+    server.serve(app, tokio::time::sleep(linger)).await;
     app.close();
     server.close(left()).await;
     log.flush(left()).await;

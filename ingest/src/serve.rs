@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -75,12 +75,15 @@ impl Server {
 
     async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
-            // The place first: who finds none waits in the backlog, not in our memory.
-            self.open.room().await;
             match self.listener.accept().await {
-                Ok(accepted) => return accepted,
+                Ok(accepted) => {
+                    // One waits here for its place, the others in the backlog, not in our memory.
+                    self.open.room().await;
+                    return accepted;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
+                    self.open.spare_one();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -112,6 +115,7 @@ async fn converse<L: Log>(
     let seen = Arc::clone(pulse);
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, under_way) = (Arc::clone(&app), UnderWay::begin(&seen, request.version()));
+        let request = request.map(|body| Claimed { body, pulse: Arc::clone(&seen) });
         async move {
             let response = app.answer(request).await;
             drop(under_way);
@@ -125,6 +129,8 @@ async fn converse<L: Log>(
     let mut is_closing = false;
     loop {
         tokio::select! {
+            // First what has arrived, then whether it came in time.
+            biased;
             served = &mut connection => {
                 if let Err(error) = served {
                     tracing::debug!(%peer, error = error.to_string(), "a connection broke");
@@ -166,6 +172,36 @@ fn builder() -> Builder<TokioExecutor> {
         .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
         .max_header_list_size(limits::CONNECTION_BUFFER_BYTES as u32);
     builder
+}
+
+/// A body whose bytes are no head, also when it was refused and is read after that.
+struct Claimed {
+    body: Incoming,
+    pulse: Arc<Pulse>,
+}
+
+impl Body for Claimed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        ctx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(ctx);
+        if polled.is_ready() {
+            self.pulse.claim();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A stream that counts what arrives, notes when nothing leaves, and in which no refusal leaves without a document.

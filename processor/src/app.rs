@@ -222,7 +222,7 @@ async fn work(
         workers.spawn(ended);
     }
     let mut exit = Ok(Exit::Done);
-    // WorkerParts time for all of them together, from the wish to stop on.
+    // One time for all of them together, from the wish to stop on.
     let mut overdue = pin!(async {
         shutdown.wait().await;
         tokio::time::sleep(config.shutdown_timeout).await;
@@ -256,7 +256,7 @@ async fn work(
 
 type RealWorker = Worker<KafkaLog, RocksStores, Reporter>;
 
-/// WorkerParts worker to be.
+/// One worker to be.
 struct WorkerParts {
     number: u16,
     config: Arc<Config>,

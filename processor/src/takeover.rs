@@ -62,9 +62,9 @@ pub enum Lost {
     /// The log is not the one that was read.
     #[error(
         "offset {next} is committed for partition {partition}, and everything before it was appended at or before \
-         {read_until}, but its record {newer} was appended later: verified-events was deleted and made anew. What it \
-         held is lost; to go on with what it holds, stop everything, reset the group and delete state-changelog on \
-         purpose"
+         {read_until}, but its record {newer} was appended later: verified-events was made anew, or lost its end \
+         and was written again. What is lost can't be known from here; to go on, stop everything and begin with new \
+         topics and a new group"
     )]
     Recreated {
         /// Which partition.

@@ -248,6 +248,11 @@ impl Waiting {
         self.due.first().map(|(due, ..)| *due)
     }
 
+    /// When the next one is due of those that wait for a time, and not for their turn as soon as possible.
+    pub fn next_timed(&self) -> Option<i64> {
+        self.due.range((1, i64::MIN, [0; 12])..).next().map(|(due, ..)| *due)
+    }
+
     /// One that is due and those behind it, as far as they could have their turn in one go.
     pub fn run_of(&self, (resource, src): Spot, most: usize) -> impl Iterator<Item = &Item> {
         let queue = self.queues.get(&resource);

@@ -55,14 +55,15 @@ async fn lag(config: &Config, status: &Arc<Status>) {
     loop {
         times.tick().await;
         let (client, topic, partitions) = (Arc::clone(&client), topic.clone(), status.partitions());
-        // Without an answer time goes on: whoever was behind gets older.
+        let looked_ms = runtime::clock::now_ms();
+        // Without an answer time goes on: whoever was behind gets older, and nobody is known to have nothing to do.
         match tokio::task::spawn_blocking(move || look(&client, &topic, &partitions)).await {
-            Ok(Ok(seen)) => lags.note(seen),
+            Ok(Ok(seen)) => lags.note(seen, looked_ms),
             Ok(Err(error)) => tracing::debug!(%error, "how far we are behind could not be asked"),
             Err(error) => tracing::warn!(%error, "the look at how far we are behind ended without a result"),
         }
         let now_ms = runtime::clock::now_ms();
-        lags.keep(&status.partitions(), now_ms);
+        lags.keep(&status.partitions());
         metrics::lag(lags.records(), lags.oldest_ms(now_ms));
         status.set_lags(lags.ages_ms(now_ms));
     }
@@ -108,28 +109,34 @@ struct Lags(BTreeMap<i32, Lag>);
 #[derive(Debug, Default, Clone, Copy)]
 struct Lag {
     records: i64,
-    /// Nothing that waits was appended before this, milliseconds since the epoch; `None`: unknown.
+    /// Nothing that waits was appended before this, or, if that is unknown, it was first seen behind then; milliseconds
+    /// since the epoch. `None`: nothing waits.
     since_ms: Option<i64>,
     /// When it was last seen with nothing to do.
     idle_ms: Option<i64>,
+    /// When it was first seen behind after that.
+    behind_ms: Option<i64>,
 }
 
 impl Lags {
-    fn note(&mut self, seen: Vec<Seen>) {
+    /// Takes in what was seen by a look that began at `at_ms`.
+    fn note(&mut self, seen: Vec<Seen>, at_ms: i64) {
         for Seen { partition, next, high, read_until } in seen {
             let lag = self.0.entry(partition).or_default();
             lag.records = (high - next).max(0);
+            if next == high {
+                *lag = Lag { idle_ms: Some(at_ms), ..Lag::default() };
+                continue;
+            }
+            let behind_ms = *lag.behind_ms.get_or_insert(at_ms);
             // A partition that has rested for hours is not behind by hours when its next record comes.
-            lag.since_ms = read_until.max(lag.idle_ms);
+            lag.since_ms = read_until.max(lag.idle_ms).or(Some(behind_ms));
         }
     }
 
-    /// Forgets partitions that are ours no more, and notes who has nothing to do.
-    fn keep(&mut self, partitions: &[i32], now_ms: i64) {
+    /// Forgets partitions that are ours no more.
+    fn keep(&mut self, partitions: &[i32]) {
         self.0.retain(|partition, _| partitions.contains(partition));
-        for lag in self.0.values_mut().filter(|lag| lag.records == 0) {
-            lag.idle_ms = Some(now_ms);
-        }
     }
 
     fn records(&self) -> i64 {
@@ -138,8 +145,7 @@ impl Lags {
 
     /// Of each partition that is behind, how old what waits may be.
     fn ages_ms(&self, now_ms: i64) -> BTreeMap<i32, i64> {
-        let behind = self.0.iter().filter(|(_, lag)| lag.records > 0);
-        behind.filter_map(|(partition, lag)| Some((*partition, (now_ms - lag.since_ms?).max(0)))).collect()
+        self.0.iter().filter_map(|(partition, lag)| Some((*partition, (now_ms - lag.since_ms?).max(0)))).collect()
     }
 
     fn oldest_ms(&self, now_ms: i64) -> i64 {
@@ -158,35 +164,45 @@ mod tests {
     #[test]
     fn a_partition_is_as_far_behind_as_what_was_read_last_is_old() {
         let mut lags = Lags::default();
-        lags.note(seen(10, 17, 5_000));
-        lags.keep(&[3], 9_000);
+        lags.note(seen(10, 17, 5_000), 9_000);
         assert_eq!((lags.records(), lags.oldest_ms(9_000)), (7, 4_000));
         // No news: it gets older.
+        lags.keep(&[3]);
         assert_eq!(lags.oldest_ms(10_000), 5_000);
-        lags.note(seen(12, 17, 8_000));
+        lags.note(seen(12, 17, 8_000), 10_000);
         assert_eq!((lags.records(), lags.oldest_ms(10_000)), (5, 2_000));
-        lags.keep(&[], 10_000);
+        lags.keep(&[]);
         assert_eq!((lags.records(), lags.oldest_ms(10_000)), (0, 0));
     }
 
     #[test]
     fn a_partition_that_rested_is_behind_since_its_rest_and_no_longer() {
         let mut lags = Lags::default();
-        lags.note(seen(17, 17, 5_000));
-        lags.keep(&[3], 60_000);
+        lags.note(seen(17, 17, 5_000), 60_000);
         assert_eq!((lags.records(), lags.oldest_ms(60_000)), (0, 0));
-        lags.note(seen(17, 18, 5_000));
-        lags.keep(&[3], 65_000);
+        // Looks that fail are no rest.
+        lags.keep(&[3]);
+        lags.note(seen(17, 18, 5_000), 65_000);
         assert_eq!((lags.records(), lags.oldest_ms(65_000)), (1, 5_000));
-        lags.note(seen(17, 19, 5_000));
-        lags.keep(&[3], 70_000);
+        lags.note(seen(17, 19, 5_000), 70_000);
         assert_eq!((lags.records(), lags.oldest_ms(70_000)), (2, 10_000));
     }
 
     #[test]
-    fn a_committed_offset_beyond_the_end_is_not_less_than_nothing_to_do() {
+    fn a_log_that_ends_before_what_was_committed_is_behind_without_a_record() {
         let mut lags = Lags::default();
-        lags.note(seen(18, 17, 5_000));
-        assert_eq!((lags.records(), lags.oldest_ms(60_000)), (0, 0));
+        lags.note(seen(18, 17, 5_000), 50_000);
+        assert_eq!((lags.records(), lags.oldest_ms(60_000)), (0, 55_000));
+    }
+
+    #[test]
+    fn a_partition_of_which_nothing_was_read_is_behind_since_it_was_seen_so() {
+        let mut lags = Lags::default();
+        let stuck = Seen { partition: 3, next: 0, high: 5, read_until: None };
+        lags.note(vec![stuck], 50_000);
+        lags.note(vec![stuck], 55_000);
+        assert_eq!((lags.records(), lags.oldest_ms(60_000)), (5, 10_000));
+        lags.note(seen(5, 5, 50_000), 61_000);
+        assert_eq!((lags.records(), lags.oldest_ms(62_000)), (0, 0));
     }
 }

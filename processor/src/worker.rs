@@ -318,6 +318,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         for (partition, task, opening, torn) in tasks {
             self.observer.taken_over(partition, opening, torn);
             self.observer.committed(partition, task.tallies(), Vec::new());
+            self.observer.waiting(partition, task.waiting().resources(), task.waiting().next_timed());
             self.tasks.insert(partition, task);
             self.note_letters(partition, 0);
         }
@@ -398,8 +399,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             let died = letters::died(&counts);
             self.observer.committed(*partition, task.tallies(), counts);
             let waiting = task.waiting();
-            let next_due = waiting.next_due().filter(|due| *due > 0);
-            self.observer.waiting(*partition, waiting.resources(), next_due);
+            self.observer.waiting(*partition, waiting.resources(), waiting.next_timed());
             for (ticket, call) in task.take_calls(&mut self.calls) {
                 self.caller.call(ticket, call);
             }

@@ -31,7 +31,7 @@ impl Violation {
         &self.shown
     }
 
-    /// What is wrong, without the value: for what is kept elsewhere than the body.
+    /// What is wrong, without the value: for what is kept elsewhere than the body. Names of members are shown.
     pub fn masked(&self) -> &str {
         &self.masked
     }

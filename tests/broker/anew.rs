@@ -33,7 +33,7 @@ async fn an_input_that_was_made_anew_and_has_grown_past_offsets_that_survived_st
     // Every partition holds more than was committed for it, so only the times can tell.
     rig.feed(2000);
     commit(&rig, &offsets).await;
-    rig.halts_saying("a", "was deleted and made anew").await;
+    rig.halts_saying("a", "verified-events was made anew").await;
 }
 
 async fn recreate_input(rig: &Rig) {

@@ -122,7 +122,8 @@ async fn prepare() -> Result<Site> {
         body_limit: BODY_LIMIT,
         session_timeout: "10s",
         wait: "60s",
-        environment: Vec::new(),
+        // No balancer stands before it.
+        environment: vec![("WEIR__INGEST__LINGER".to_owned(), "0s".to_owned())],
         processor: "weir-processor",
         sections: "",
     };

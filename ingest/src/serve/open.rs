@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::pulse::Pulse;
-use crate::limits::{self, Limits};
+use crate::limits::Limits;
 use crate::metrics;
 
 /// Every open connection.
@@ -57,28 +57,23 @@ impl Open {
     pub(super) async fn room(&self) {
         let pause = self.limits.head / 10;
         while self.is_full() {
-            if let Some(idle) = self.longest_idle() {
-                idle.leave();
-                metrics::connection_evicted();
-            }
+            self.spare_one();
             // Whether somebody left or it is time to ask the next one.
             tokio::time::timeout(pause, self.when(|count| count < self.limits.connections)).await.unwrap_or_default();
+        }
+    }
+
+    /// Asks an idle one to leave, if there is any.
+    pub(super) fn spare_one(&self) {
+        if let Some(idle) = self.longest_idle() {
+            idle.leave();
+            metrics::connection_evicted();
         }
     }
 
     /// Returns when there is none.
     pub(super) async fn none(&self) {
         self.when(|count| count == 0).await;
-    }
-
-    /// Returns when there has been none for a moment.
-    pub async fn quiet(&self) {
-        loop {
-            self.none().await;
-            if tokio::time::timeout(limits::LINGER_QUIET, self.when(|count| count > 0)).await.is_err() {
-                return;
-            }
-        }
     }
 
     async fn when(&self, is_so: impl Fn(usize) -> bool) {

@@ -28,7 +28,7 @@ pub(super) enum End {
 pub struct Pulse {
     limits: Limits,
     opened: Instant,
-    /// Bytes that arrived since a request last began or ended.
+    /// Bytes that arrived since a request last began, came further or ended.
     unclaimed: AtomicU64,
     under_way: AtomicU32,
     requests: AtomicU64,
@@ -65,6 +65,11 @@ impl Pulse {
     /// Bytes came in.
     pub(super) fn arrived(&self, bytes: usize) {
         self.unclaimed.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What came so far is a part of a request that was noticed.
+    pub(super) fn claim(&self) {
+        self.unclaimed.store(0, Ordering::Relaxed);
     }
 
     /// Something was to be written: the peer took of it, or left us waiting.
@@ -133,7 +138,7 @@ impl<'a> Watch<'a> {
     /// Resolves when the connection has to end.
     pub(super) async fn next(&mut self) -> End {
         let Limits { head, idle, write, .. } = self.pulse.limits;
-        let tick = head.min(idle).min(write) / 2;
+        let tick = head.min(idle).min(write) / 5;
         loop {
             let is_asked = tokio::select! {
                 () = tokio::time::sleep(tick) => false,
@@ -197,14 +202,14 @@ impl UnderWay {
         pulse.is_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
         pulse.requests.fetch_add(1, Ordering::Relaxed);
         pulse.under_way.fetch_add(1, Ordering::Relaxed);
-        pulse.unclaimed.store(0, Ordering::Relaxed);
+        pulse.claim();
         Self(Arc::clone(pulse))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.unclaimed.store(0, Ordering::Relaxed);
+        self.0.claim();
         self.0.idle_since.store(self.0.age(), Ordering::Relaxed);
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }

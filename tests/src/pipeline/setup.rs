@@ -51,7 +51,8 @@ impl Setup {
             body_limit: 256 * 1024,
             session_timeout: "6s",
             wait: "30s",
-            environment: Vec::new(),
+            // No balancer stands before it.
+            environment: vec![("WEIR__INGEST__LINGER".to_owned(), "0s".to_owned())],
             processor: "weir-processor",
             sections: "",
         })

@@ -36,11 +36,12 @@ async fn a_head_that_does_not_end_is_cut_off_while_others_are_served() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_long_before_one_that_was_used() {
     let running = start_with(short()).await;
-    let (mut used, mut silent) = (connect(&running).await, connect(&running).await);
+    let mut used = connect(&running).await;
     assert!(ask(&mut used, &event(1)).await.starts_with("HTTP/1.1 200"));
     let began = Instant::now();
+    let mut silent = connect(&running).await;
     assert!(is_closed(&mut silent).await);
-    assert!(began.elapsed() >= short().head, "it had time to begin");
+    assert!(began.elapsed() >= short().head * 2, "it had time to begin");
     assert!(ask(&mut used, &event(2)).await.starts_with("HTTP/1.1 200"), "longer at rest than the other ever was");
 }
 
@@ -111,20 +112,42 @@ async fn a_reset_in_the_middle_of_a_body_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn when_there_are_too_many_connections_the_longest_idle_one_makes_room() {
-    let running = start_with(Limits { connections: 3, ..short() }).await;
+    let limits = Limits { connections: 3, head: Duration::from_secs(8), ..Limits::default() };
+    let running = start_with(limits).await;
     let (mut first, mut second) = (connect(&running).await, connect(&running).await);
     for stream in [&mut first, &mut second] {
         assert!(ask(stream, &event(1)).await.starts_with("HTTP/1.1 200"));
     }
+    let opened = Instant::now();
     let mut silent = connect(&running).await;
     wait_for("all three", || running.open.is_full()).await;
+    let mut more = [0; 1];
+    let kept = tokio::time::timeout(limits.head / 4, first.read(&mut more)).await;
+    assert!(kept.is_err(), "nobody leaves while nobody waits, however long it has been idle");
     // Who never made a request goes first, then who made none for longest.
     let mut third = connect(&running).await;
     assert!(ask(&mut third, &event(2)).await.starts_with("HTTP/1.1 200"));
     assert!(is_closed(&mut silent).await);
+    assert!(opened.elapsed() < limits.head * 2, "its own time was not over");
+    assert!(ask(&mut first, &event(3)).await.starts_with("HTTP/1.1 200"));
     let mut fourth = connect(&running).await;
-    assert!(ask(&mut fourth, &event(3)).await.starts_with("HTTP/1.1 200"));
-    assert!(is_closed(&mut first).await);
+    assert!(ask(&mut fourth, &event(4)).await.starts_with("HTTP/1.1 200"));
+    assert!(is_closed(&mut second).await);
+    assert!(ask(&mut first, &event(5)).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_body_that_comes_after_its_refusal_is_not_taken_for_a_slow_head() {
+    let limits = Limits { idle: Duration::from_secs(60), ..short() };
+    let running = start_with(limits).await;
+    let mut stream = connect(&running).await;
+    let (head, body) = ("POST /hooks/nobody HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n\r\n", [b'x'; 20]);
+    assert!(ask(&mut stream, head.as_bytes()).await.starts_with("HTTP/1.1 404"));
+    stream.write_all(&body).await.expect("sent");
+    let mut more = [0; 1];
+    let kept = tokio::time::timeout(limits.head * 3, stream.read(&mut more)).await;
+    assert!(kept.is_err(), "the caller may use it again");
+    assert!(ask(&mut stream, &event(1)).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
@@ -141,18 +164,4 @@ async fn a_connection_with_a_request_under_way_is_never_closed_for_another() {
     assert!(ask(&mut busy, &bytes[bytes.len() - 5..]).await.starts_with("HTTP/1.1 200"));
     // Now the other is idle.
     assert_eq!(tokio::time::timeout(PATIENCE, waiting.read(&mut more)).await.expect("in time").expect("answered"), 1);
-}
-
-#[tokio::test]
-async fn a_drain_goes_on_as_soon_as_nobody_has_been_connected_for_a_moment() {
-    let running = start().await;
-    let began = Instant::now();
-    running.open.quiet().await;
-    assert!(began.elapsed() >= limits::LINGER_QUIET);
-    let stream = connect(&running).await;
-    wait_for("it", || running.open.count() == 1).await;
-    let quiet = tokio::time::timeout(limits::LINGER_QUIET * 2, running.open.quiet());
-    assert!(quiet.await.is_err(), "somebody is there");
-    drop(stream);
-    tokio::time::timeout(PATIENCE, running.open.quiet()).await.expect("nobody is there");
 }

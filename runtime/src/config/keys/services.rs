@@ -77,8 +77,7 @@ pub(super) const INGEST: &[Key] = &[
         Kind::Text(Form::Length("0s", "5m")),
         Default::Is("\"3s\""),
         "How long requests are still served after SIGTERM, while `/readyz` already says `draining`: longer than your load \
-         balancer takes to notice. At most a third of `shutdown_timeout` is used, and no more than it takes until \
-         nobody is connected.",
+         balancer takes to notice. At most a third of `shutdown_timeout` is used.",
     ),
     later("tls", Kind::Table(TLS), Default::Else("none"), "Serve HTTPS. Until then put a proxy in front."),
 ];
