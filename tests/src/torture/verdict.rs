@@ -78,6 +78,7 @@ pub fn readers(remains: &Remains<'_>, observed: &Observed, witness: &View) -> Re
         views::differences("the Java client", &java, &last),
         views::differences("librdkafka", &last, &java),
         views::differences("the witness", witness, &last),
+        views::unseen("the witness", witness, &last),
         views::passed_over("the witness", witness, &last),
     ]
     .concat())

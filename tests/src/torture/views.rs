@@ -38,8 +38,9 @@ const HEADER: char = '\u{1d}';
 const JAVA_PATIENCE_MS: &str = "8000";
 /// How long the cluster may take to say what topics there are.
 const METADATA_WITHIN: Duration = Duration::from_secs(30);
-/// How long nothing new may come until the witness believes that it has seen all.
-const QUIET: Duration = Duration::from_secs(5);
+/// How long nothing new may come until the witness believes that it has seen all: longer than its client waits before
+/// it connects again.
+const QUIET: Duration = Duration::from_secs(12);
 
 fn line<'a>(key: &str, headers: impl Iterator<Item = (&'a str, &'a str)>, body: Option<&[u8; 32]>) -> String {
     let headers: Vec<String> = headers.map(|(name, value)| format!("{name}:{value}")).collect();
@@ -204,6 +205,13 @@ pub fn differences(name: &str, view: &View, last: &View) -> Vec<String> {
     found
 }
 
+/// Whether a reader has not come to the end: one that saw nothing would agree with everybody.
+pub fn unseen(name: &str, view: &View, last: &View) -> Vec<String> {
+    let missing = last.keys().filter(|at| !view.contains_key(*at)).count();
+    let text = || format!("{name} did not see {missing} of {} records", last.len());
+    (missing > 0).then(text).into_iter().collect()
+}
+
 /// Records that a reader must have passed over: behind it in the log there are some that it saw.
 pub fn passed_over(name: &str, view: &View, last: &View) -> Vec<String> {
     let mut ends: BTreeMap<(&str, i32), i64> = BTreeMap::new();
@@ -236,6 +244,8 @@ mod tests {
         assert_eq!(differences("it", &early, &view(&[(1, "a"), (3, "x")])).len(), 1);
         assert_eq!(passed_over("it", &early, &view(&[(1, "a"), (3, "c"), (5, "e")])).len(), 0);
         assert_eq!(passed_over("it", &early, &view(&[(1, "a"), (2, "b"), (3, "c")])).len(), 1);
+        assert_eq!(unseen("it", &early, &early).len(), 0);
+        assert_eq!(unseen("it", &View::new(), &early), ["it did not see 2 of 2 records"]);
     }
 
     #[test]
