@@ -244,7 +244,7 @@ impl Log {
 
     /// Records from the given offsets on, for whoever has other things to do in between.
     pub fn tail(&self, topic: &str, start: &[(i32, i64)]) -> Result<Tail, Failure> {
-        Ok(Tail { reader: self.reader(topic, start)?, topic: topic.to_owned() })
+        Ok(Tail { reader: reader(&self.settings, &places(topic, start)?)?, topic: topic.to_owned() })
     }
 
     /// The client that scans, at these offsets. A scan within a scan gets one of its own.
@@ -261,15 +261,7 @@ impl Log {
         let mut settings = self.settings.clone();
         // Nothing new is waited for, and the next scan would wait for the last request of this one.
         settings.set("fetch.wait.max.ms", "10");
-        let reader: BaseConsumer = settings.create().map_err(Failure::internal)?;
-        reader.assign(&places).map_err(Failure::internal)?;
-        Ok(reader)
-    }
-
-    fn reader(&self, topic: &str, start: &[(i32, i64)]) -> Result<BaseConsumer, Failure> {
-        let reader: BaseConsumer = self.settings.create().map_err(Failure::internal)?;
-        reader.assign(&places(topic, start)?).map_err(Failure::internal)?;
-        Ok(reader)
+        reader(&settings, &places)
     }
 
     fn away(&self, error: KafkaError) -> Failure {
@@ -304,6 +296,12 @@ impl Tail {
             }
         }
     }
+}
+
+fn reader(settings: &ClientConfig, places: &TopicPartitionList) -> Result<BaseConsumer, Failure> {
+    let reader: BaseConsumer = settings.create().map_err(Failure::internal)?;
+    reader.assign(places).map_err(Failure::internal)?;
+    Ok(reader)
 }
 
 fn places(topic: &str, start: &[(i32, i64)]) -> Result<TopicPartitionList, Failure> {

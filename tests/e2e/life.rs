@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use weir_tests::event::Place;
 use weir_tests::pipeline::Pipeline;
 use weir_tests::ports;
@@ -38,17 +38,20 @@ async fn of_two_processors_of_one_name_one_exits_78_and_the_other_goes_on() -> R
     let mut command = pipeline.processor_command("a", admin)?;
     command.env("WEIR__PROCESSOR__STATE_DIR", pipeline.state_dir("elsewhere"));
     let mut second = Process::start("the second processor", command, &pipeline.folder().join("second.log"))?;
-    let deadline = Instant::now() + PATIENCE;
-    let (ended, other) = loop {
-        if let Some(status) = pipeline.processor("a")?.ended()? {
-            break (status, admin);
-        }
-        if let Some(status) = second.ended()? {
-            break (status, pipeline.processor_admins()[0]);
-        }
-        ensure!(Instant::now() < deadline, "both still run after {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut found = None;
+    let mut look = || -> Result<bool> {
+        found = match pipeline.processor("a")?.ended()? {
+            Some(status) => Some((status, admin)),
+            None => second.ended()?.map(|status| (status, pipeline.processor_admins()[0])),
+        };
+        Ok(found.is_some())
     };
+    let one_ended = || {
+        let ended = look().map_err(|error| format!("{error:#}"));
+        std::future::ready(ended.and_then(|has| if has { Ok(()) } else { Err("both still run".to_owned()) }))
+    };
+    wait_until("one of two ends", PATIENCE, one_ended).await?;
+    let (ended, other) = found.context("none has ended")?;
     ensure!(ended.code() == Some(LOCKED), "{ended:?}: {}", second.last_words());
     wait_until("the other ready", PATIENCE, || async { readiness(other).await }).await
 }
