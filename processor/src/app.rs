@@ -308,8 +308,10 @@ impl WorkerParts {
             }
             let began = Instant::now();
             let name = name(worker.current());
+            self.status.set_action(self.number, Some((name, began)));
             if let Some(ending) = worker.turn(self.shutdown.is_triggered()) {
                 self.status.set_member(self.number, false);
+                self.status.set_action(self.number, None);
                 return (ending, Some(worker));
             }
             metrics::action(name, began.elapsed().as_secs_f64());

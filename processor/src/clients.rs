@@ -14,6 +14,11 @@ use crate::fetcher::ReadTopics;
 use crate::kafka::Clients;
 
 const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
+/// How long a member may be busy without a look at the group. The client waits as long, and three seconds more, for the
+/// answer to its request to join: that is how late it notices that the answer was lost on the way.
+const BUSY: Duration = Duration::from_secs(60);
+/// Most that a reader waits for an answer before it takes the connection for dead. The client's default is a minute.
+const ANSWER: Duration = Duration::from_secs(30);
 /// A partition whose local queue was full is fetched again after this; the client's default is a second.
 const FETCH_BACKOFF_MS: &str = "5";
 /// Fetched records that wait in one client, in KiB.
@@ -70,7 +75,7 @@ fn group(config: &Config, worker: u16) -> ClientConfig {
     client
         .set("session.timeout.ms", ms(session))
         .set("heartbeat.interval.ms", ms((session / 15).max(HEARTBEAT_MIN)))
-        .set("max.poll.interval.ms", ms(session.max(Duration::from_secs(300))))
+        .set("max.poll.interval.ms", ms(session.max(BUSY)))
         // The newer protocol of librdkafka 2.12 has stalls that were mended only later.
         .set("group.protocol", "classic")
         .set("partition.assignment.strategy", "cooperative-sticky");
@@ -146,6 +151,7 @@ fn consumer(config: &Config, isolation: &str) -> ClientConfig {
         // A missing offset is a loss that a person must see, never a silent jump.
         .set("auto.offset.reset", "error")
         .set("check.crcs", "true")
+        .set("socket.timeout.ms", ms(config.processor.session_timeout.min(ANSWER)))
         .set("fetch.wait.max.ms", "50")
         .set("fetch.message.max.bytes", record_max.max(1024 * 1024).to_string())
         .set("fetch.max.bytes", record_max.max(50 * 1024 * 1024).to_string())

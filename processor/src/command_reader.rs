@@ -13,6 +13,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::log::Heard;
+use crate::patience::retire;
 use crate::reader::{Quiet, Reader, headers_of, input_of, is_outage, ranges};
 
 /// Records that are taken at a time.
@@ -91,7 +92,9 @@ impl CommandReader {
     /// Whatever it was, a new client that reads on where this one stopped is the way out.
     fn trouble(&mut self, error: &KafkaError) {
         tracing::warn!(%error, topic = self.topic, "commands could not be read; they are read again");
-        self.consumer = None;
+        if let Some(consumer) = self.consumer.take() {
+            retire(consumer);
+        }
         self.troubled = Some(Instant::now());
     }
 

@@ -10,7 +10,7 @@ mod connected;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -27,6 +27,7 @@ use self::connected::{Connected, Maker, Next};
 use crate::emit::{Out, Record};
 use crate::group;
 use crate::log::{Acks, Fault};
+use crate::patience::{retire, within};
 
 const POLL: Duration = Duration::from_millis(1);
 /// Between two looks for delivery reports, and how many are served at a look.
@@ -160,7 +161,7 @@ pub(crate) struct Transactions {
     is_used: bool,
     /// Connected already, where each transaction has one of its own.
     next: Next,
-    membership: Option<ConsumerGroupMetadata>,
+    membership: Option<Arc<ConsumerGroupMetadata>>,
     /// When the open transaction began: the time of its records.
     began_ms: i64,
     /// Records of the open transaction.
@@ -192,7 +193,10 @@ impl Transactions {
 
     /// A fresh producer under a new epoch. What the old one left open is aborted, or committed if that was decided.
     pub(crate) fn recycle(&mut self) -> Result<(), Fault> {
-        (self.current, self.is_used, self.membership) = (None, false, None);
+        (self.is_used, self.membership) = (false, None);
+        if let Some(before) = self.current.take() {
+            retire(before);
+        }
         self.current = Some(self.admit(self.maker.connect())?);
         Ok(())
     }
@@ -229,7 +233,7 @@ impl Transactions {
         if self.current()?.is_tainted() {
             self.recycle()?;
         }
-        self.membership = Some(membership);
+        self.membership = Some(Arc::new(membership));
         *self.current()?.signals.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
         self.began_ms = runtime::clock::now_ms();
         self.added = 0;
@@ -273,9 +277,13 @@ impl Transactions {
     /// or less never sleeps but spins, on a processor that the client's threads and the brokers could use.
     pub(crate) fn settle(&self) -> Result<Acks, Fault> {
         let Connected { producer, signals } = self.current()?;
+        let began = Instant::now();
         while producer.in_flight_count() > 0 {
             for _ in 0..REPORTS {
                 producer.poll(Duration::ZERO);
+            }
+            if began.elapsed() > self.patience() {
+                return Err(self.gave_up("deliver a record"));
             }
             std::thread::park_timeout(NAP);
         }
@@ -298,29 +306,36 @@ impl Transactions {
             element.set_offset(Offset::Offset(*next)).map_err(|error| Fault::unsure(doing, &error))?;
             element.set_metadata(metadata.as_str());
         }
-        let Some(membership) = &self.membership else {
-            return Err(Fault::Unsure { doing, detail: "no transaction is open".to_owned() });
-        };
-        self.producer()?
-            .send_offsets_to_transaction(&list, membership, self.timeout)
-            .map_err(|error| Fault::unsure(doing, &error))
+        let membership = self.membership.clone();
+        let membership =
+            membership.ok_or_else(|| Fault::Unsure { doing, detail: "no transaction is open".to_owned() })?;
+        let (producer, timeout) = (Arc::clone(self.producer()?), self.timeout);
+        let sent = within(self.patience(), move || producer.send_offsets_to_transaction(&list, &membership, timeout));
+        sent.ok_or_else(|| self.gave_up(doing))?.map_err(|error| Fault::unsure(doing, &error))
     }
 
     /// Commits. `false`: committed, but the producer must not be used again.
     #[expect(clippy::disallowed_methods, reason = "the one door to transactions")]
     pub(crate) fn commit(&mut self) -> Result<bool, Fault> {
+        let doing = "commit a transaction";
+        let producer = Arc::clone(self.producer()?);
         // Any other timeout than never can leave the client out of step with the broker.
-        let current = self.current()?;
-        current
-            .producer
-            .commit_transaction(Timeout::Never)
-            .map_err(|error| Fault::unsure("commit a transaction", &error))?;
-        let is_reusable = !current.is_tainted();
+        let committed = within(self.patience(), move || producer.commit_transaction(Timeout::Never));
+        committed.ok_or_else(|| self.gave_up(doing))?.map_err(|error| Fault::unsure(doing, &error))?;
         self.membership = None;
-        Ok(is_reusable)
+        Ok(!self.current()?.is_tainted())
     }
 
-    fn producer(&self) -> Result<&BaseProducer<TransactionContext>, Fault> {
+    /// How long a call is waited for: what takes longer, the broker has aborted.
+    fn patience(&self) -> Duration {
+        self.timeout * 2
+    }
+
+    fn gave_up(&self, doing: &'static str) -> Fault {
+        Fault::Unsure { doing, detail: format!("the client gave no answer within {:?}", self.patience()) }
+    }
+
+    fn producer(&self) -> Result<&Arc<BaseProducer<TransactionContext>>, Fault> {
         self.current().map(|current| &current.producer)
     }
 
@@ -335,3 +350,6 @@ impl Transactions {
 fn take_epoch(producer: &BaseProducer<TransactionContext>, patience: Duration) -> Result<(), KafkaError> {
     producer.init_transactions(patience)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,10 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use crate::batch::Batch;
+use crate::group;
 use crate::log::{Bounds, Fault, Polled};
 use crate::metrics;
+use crate::patience::retire;
 use crate::reader::{self, Quiet, is_outage};
 use fetched::{Fetched, Messages};
 
@@ -28,6 +30,14 @@ mod fetched;
 /// How long the callback may ask where a partition stands.
 const LOOKUP: Duration = Duration::from_secs(5);
 const SEEK: Duration = Duration::from_secs(10);
+
+/// How long the client may refuse to seek in partitions that are ours.
+const REFUSED: Duration = Duration::from_secs(20);
+
+/// How long it may not count as a member: what a client may wait for, and never gets, takes longer.
+const AWAY: Duration = Duration::from_secs(30);
+/// Between two looks whether it does.
+const MEMBERSHIP: Duration = Duration::from_secs(1);
 
 /// How soon a second fencing means that another process runs as this instance.
 const RIVALRY: Duration = Duration::from_secs(60);
@@ -51,6 +61,8 @@ pub(crate) struct GroupContext {
 enum Change {
     Assigned(Vec<i32>),
     Revoked(Vec<i32>),
+    /// The client did not take it: it knows other partitions than the group.
+    Failed,
 }
 
 impl ClientContext for GroupContext {
@@ -68,11 +80,12 @@ impl ConsumerContext for GroupContext {
         let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
         let is_assign = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let done = if is_assign { self.assign(consumer, &partitions) } else { consumer.incremental_unassign(list) };
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = done {
             tracing::warn!(%error, ?partitions, is_assign, "the group's change could not be followed");
+            changes.push(Change::Failed);
         }
-        let change = if is_assign { Change::Assigned(partitions) } else { Change::Revoked(partitions) };
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        changes.push(if is_assign { Change::Assigned(partitions) } else { Change::Revoked(partitions) });
     }
 }
 
@@ -110,6 +123,8 @@ pub(crate) struct Group {
     assigned: BTreeSet<i32>,
     running: BTreeSet<i32>,
     must_rebuild: bool,
+    refused_at: Option<Instant>,
+    attendance: Attendance,
     fenced_at: Option<Instant>,
     /// When the last collection began.
     collected_at: Option<Instant>,
@@ -128,6 +143,8 @@ impl Group {
             assigned: BTreeSet::new(),
             running: BTreeSet::new(),
             must_rebuild: false,
+            refused_at: None,
+            attendance: Attendance::unknown(),
             fenced_at: None,
             collected_at: None,
             complaints: Complaints::default(),
@@ -139,9 +156,28 @@ impl Group {
         &self.consumer
     }
 
+    /// Whether the group counted us as a member when it was last looked at.
+    pub(crate) fn is_member(&self) -> bool {
+        self.attendance.is_member
+    }
+
+    /// Looks now and then whether the group counts us as a member. A client that is none for long waits for something
+    /// that will not come.
+    fn look_at_membership(&mut self) {
+        if self.attendance.asked.elapsed() < MEMBERSHIP {
+            return;
+        }
+        let away = self.attendance.note(group::membership(&self.consumer).is_some(), Instant::now());
+        if away > AWAY {
+            tracing::warn!(?away, "the group's client is no member of its group for long and is rebuilt");
+            self.must_rebuild = true;
+        }
+    }
+
     /// Polls until a bound is reached. Collections begin an interval after each other, whatever the transaction between
     /// them took: one that is late waits for nothing, and takes what has been fetched meanwhile.
     pub(crate) fn collect(&mut self, batch: &mut Batch, bounds: Bounds) -> Result<Polled, Fault> {
+        self.look_at_membership();
         if self.must_rebuild {
             return self.rebuild();
         }
@@ -156,9 +192,9 @@ impl Group {
             trouble = met;
             records
         }));
-        let mut polled = self.changes();
+        let polled = self.changes();
         if let Some(error) = trouble {
-            self.diagnose(&error, &mut polled)?;
+            self.diagnose(&error)?;
         }
         Ok(polled)
     }
@@ -177,21 +213,22 @@ impl Group {
                     polled.assigned.retain(|partition| !partitions.contains(partition));
                     polled.revoked.extend(partitions);
                 }
+                Change::Failed => self.must_rebuild = true,
             }
         }
         polled
     }
 
-    fn diagnose(&mut self, error: &KafkaError, polled: &mut Polled) -> Result<(), Fault> {
+    fn diagnose(&mut self, error: &KafkaError) -> Result<(), Fault> {
         // A fatal error says only that it is one; why, the client knows.
         let fatal = self.consumer.client().fatal_error().map(|(code, _)| code);
         match fatal.or(error.rdkafka_error_code()) {
             Some(RDKafkaErrorCode::FencedInstanceId) => self.fenced(error),
-            // A committed offset is not in the log: take everything over anew, which says which and why.
+            // A committed offset is not in the log: taking everything over anew says which and why. This client fetches
+            // the partition no more and refuses to seek in it.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 tracing::error!(%error, "a partition's next offset is not in its log");
-                polled.revoked.extend(&self.running);
-                polled.assigned.extend(&self.running);
+                self.must_rebuild = true;
                 Ok(())
             }
             _ => {
@@ -217,8 +254,9 @@ impl Group {
     fn rebuild(&mut self) -> Result<Polled, Fault> {
         let consumer = subscribe(&self.config, &self.lookup, &self.topic)
             .map_err(|error| Fault::Unsure { doing: "join the group again", detail: error.to_string() })?;
-        self.consumer = Arc::new(consumer);
-        self.must_rebuild = false;
+        // Closing one that failed may take for ever.
+        retire(std::mem::replace(&mut self.consumer, Arc::new(consumer)));
+        (self.must_rebuild, self.refused_at, self.attendance) = (false, None, Attendance::unknown());
         self.running.clear();
         let revoked = std::mem::take(&mut self.assigned).into_iter().collect();
         Ok(Polled { revoked, assigned: Vec::new() })
@@ -235,9 +273,15 @@ impl Group {
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))?;
         }
         let sought = self.consumer.seek_partitions(list, SEEK)?;
-        for element in sought.elements() {
-            element.error()?;
+        let refused = sought.elements().iter().find_map(|element| element.error().err());
+        if let Some(error) = refused {
+            // Right after an assignment the client may not have got to it. One that never does has other partitions
+            // than the group says.
+            let since = *self.refused_at.get_or_insert_with(Instant::now);
+            self.must_rebuild |= since.elapsed() > REFUSED;
+            return Err(error);
         }
+        self.refused_at = None;
         self.running.extend(next.iter().map(|(partition, _)| *partition));
         self.consumer.resume(&sought)
     }
@@ -289,6 +333,30 @@ impl Complaints {
     }
 }
 
+/// Whether the group counts us as a member.
+struct Attendance {
+    is_member: bool,
+    asked: Instant,
+    /// When we were last known to be one, or the client was made.
+    seen: Instant,
+}
+
+impl Attendance {
+    fn unknown() -> Self {
+        let now = Instant::now();
+        Self { is_member: false, asked: now, seen: now }
+    }
+
+    /// How long we have not been one.
+    fn note(&mut self, is_member: bool, now: Instant) -> Duration {
+        (self.is_member, self.asked) = (is_member, now);
+        if is_member {
+            self.seen = now;
+        }
+        now.duration_since(self.seen)
+    }
+}
+
 /// How long a collection waits.
 struct Pace {
     began: Instant,
@@ -330,6 +398,10 @@ fn gather<'a>(
             // An outage leaves many of these in the queue, and behind them may wait one that matters.
             Some(Err(error)) if is_outage(&error) => {
                 tracing::debug!(%error, "the group's client reported an error");
+            }
+            // The client joins again by itself. What it had, it gives up in the callback.
+            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PollExceeded) => {
+                tracing::warn!("this worker was busy for longer than its group waits for a member; it joins again");
             }
             // The client goes on by itself, perhaps for ever, with a partition that can't be read.
             Some(Err(error)) if passes(&error) => complaints.note(&error),

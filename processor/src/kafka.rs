@@ -84,9 +84,9 @@ impl KafkaLog {
         })
     }
 
-    /// Whether the group counts us as a member right now.
+    /// Whether the group counted us as a member when it was last looked at.
     pub fn is_member(&self) -> bool {
-        crate::group::membership(self.group.consumer()).is_some()
+        self.group.is_member()
     }
 
     /// What the group knows us as right now.

@@ -20,6 +20,7 @@ pub mod restore;
 pub mod takeover;
 pub mod lifecycle;
 pub mod worker;
+mod patience;
 mod group;
 mod consume;
 mod reader;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use schemas::topics::EVENT_RETENTION_MS;
 
@@ -19,6 +20,8 @@ use crate::worker::Observer;
 pub const DEAD_MAX: u64 = 10;
 /// And so is one that has been open for longer, milliseconds.
 pub const DEAD_AGE_MAX_MS: i64 = 60 * 60 * 1000;
+/// Whoever is at one action for longer hangs.
+const BUSY_MAX: Duration = Duration::from_secs(60);
 const HOUR_MS: i64 = 60 * 60 * 1000;
 /// So many warnings are read by somebody.
 const WARNINGS: usize = 20;
@@ -35,6 +38,8 @@ struct Inner {
     obstacles: Vec<String>,
     /// For each worker whether the group counts it as a member.
     members: Vec<bool>,
+    /// For each worker what it does, and since when.
+    actions: Vec<Option<(&'static str, Instant)>>,
     stages: BTreeMap<i32, Stage>,
     tallies: BTreeMap<i32, Tallies>,
     /// For each partition how many resources have waiting events, and when the next is due.
@@ -52,9 +57,11 @@ impl Status {
     pub fn new(workers: u16) -> Self {
         let obstacles = vec!["starting".to_owned()];
         let members = vec![false; usize::from(workers)];
+        let actions = vec![None; usize::from(workers)];
         Self(Mutex::new(Inner {
             obstacles,
             members,
+            actions,
             stages: BTreeMap::new(),
             tallies: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -80,6 +87,13 @@ impl Status {
         }
     }
 
+    /// What a worker does, and since when; nothing once it has ended.
+    pub(crate) fn set_action(&self, worker: u16, action: Option<(&'static str, Instant)>) {
+        if let Some(known) = self.lock().actions.get_mut(usize::from(worker)) {
+            *known = action;
+        }
+    }
+
     /// Why this process is not ready; empty when it is. Without a partition it is: there is nothing to do.
     pub fn not_ready(&self) -> Vec<String> {
         let inner = self.lock();
@@ -89,6 +103,11 @@ impl Status {
         }
         for (worker, _) in inner.members.iter().enumerate().filter(|(_, is_member)| !**is_member) {
             reasons.push(format!("worker {worker} is not a member of the group"));
+        }
+        for (worker, action) in inner.actions.iter().enumerate() {
+            if let Some((name, since)) = action.filter(|(_, since)| since.elapsed() > BUSY_MAX) {
+                reasons.push(format!("worker {worker} has been at {name} for {} s", since.elapsed().as_secs()));
+            }
         }
         for (partition, stage) in inner.stages.iter().filter(|(_, stage)| **stage != Stage::Running) {
             reasons.push(format!("partition {partition} is {}", stage_name(*stage)));
@@ -334,6 +353,11 @@ mod tests {
         assert_eq!(status.not_ready(), ["partition 3 is fenced"]);
         reporter.stage(3, Some(Stage::Running));
         assert!(status.not_ready().is_empty());
+        status.set_action(0, Some(("collect", Instant::now())));
+        assert!(status.not_ready().is_empty());
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(90)).expect("the machine runs for longer");
+        status.set_action(0, Some(("commit", long_ago)));
+        assert_eq!(status.not_ready(), ["worker 0 has been at commit for 90 s"]);
     }
 
     #[test]

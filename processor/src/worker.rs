@@ -76,6 +76,8 @@ pub struct Worker<L, S: Stores, O> {
     marked: BTreeMap<i32, (Alone, i64)>,
     /// Partitions that wait until such a record has been handled.
     aside: Vec<i32>,
+    /// When a partition to be handled with care was last looked for.
+    suspected_ms: i64,
     stages: BTreeMap<i32, Stage>,
     letters: letters::Watch,
     next_look_ms: i64,
@@ -102,6 +104,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
             held: Vec::new(),
             marked: BTreeMap::new(),
             aside: Vec::new(),
+            suspected_ms: 0,
             stages: BTreeMap::new(),
             letters: letters::Watch::default(),
             next_look_ms: 0,
@@ -213,6 +216,7 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
         self.batch.remove(&polled.revoked);
         self.run_errands();
         let now_ms = self.log.now_ms();
+        self.suspected_ms = now_ms;
         if let Some(suspect) = self.suspect(now_ms) {
             return Ok(self.single_out(suspect, polled));
         }

@@ -192,6 +192,18 @@ async fn a_rebalance_in_mid_batch_waits_for_the_transaction() {
     rig.check().expect("the books balance");
 }
 
+/// A network that drops a connection without a word: the client has joined and never hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_to_whom_the_answer_of_the_group_is_lost_asks_again() {
+    let (broker, proxy, told) = epochs::proxied("join").await;
+    let mut rig = Rig::behind("join", broker.brokers(), &told).await;
+    rig.feed(100);
+    proxy.lose_joins(1);
+    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
+    assert_eq!(proxy.joins_to_lose(), 0);
+    rig.check().expect("exactly once, in order");
+}
+
 #[tokio::test]
 async fn partitions_that_move_to_and_fro_keep_their_state() {
     let mut rig = Rig::new("moves").await;

@@ -16,6 +16,8 @@ pub mod actors;
 // What came of it.
 pub mod views;
 pub mod verdict;
+pub mod states;
+pub mod burden;
 pub mod control;
 pub mod evidence;
 // All of it.

@@ -1,10 +1,11 @@
 //! A proxy in front of one broker that keeps a commit back: its connection breaks, its retry passes, and the request
 //! itself arrives in the middle of a later transaction of the same producer. It also says which commits had an epoch
-//! of their own.
+//! of their own, and loses answers to a request to join a group.
 //!
 //! No byte is changed, and nothing but the beginning of a request is understood, as in `torture/proxy.rs`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::torture::proxy::frame;
 
 /// API keys of Kafka's protocol.
+const JOIN_GROUP: i16 = 11;
 const INIT_PRODUCER_ID: i16 = 22;
 const ADD_OFFSETS: i16 = 25;
 const END_TXN: i16 = 26;
@@ -90,11 +92,19 @@ struct Watch {
     withheld: Mutex<Vec<Arc<Withheld>>>,
     /// Every InitProducerId and EndTxn, whole.
     epochs: Mutex<Vec<(i16, Vec<u8>)>>,
+    /// How many answers to a JoinGroup are still to be lost.
+    to_lose: AtomicU32,
 }
 
 impl Watch {
     fn withheld(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Withheld>>> {
         self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the answer to this request shall be lost.
+    fn loses(&self, api: i16) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        api == JOIN_GROUP && self.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
     }
 
     fn epochs(&self) -> std::sync::MutexGuard<'_, Vec<(i16, Vec<u8>)>> {
@@ -134,6 +144,16 @@ impl Proxy {
         withheld
     }
 
+    /// Loses the answers to the next so many JoinGroup, and all that follow on the same connections, which stay.
+    pub fn lose_joins(&self, count: u32) {
+        self.watch.to_lose.store(count, Ordering::SeqCst);
+    }
+
+    /// How many of them are still to come.
+    pub fn joins_to_lose(&self) -> u32 {
+        self.watch.to_lose.load(Ordering::SeqCst)
+    }
+
     /// How many EndTxn of a `transactional.id` came so far, and how many of them were the first since an
     /// InitProducerId.
     pub fn commits(&self, whose: &str) -> (usize, usize) {
@@ -164,17 +184,26 @@ async fn carry(client: TcpStream, behind: SocketAddr, watch: Arc<Watch>) -> Resu
     client.set_nodelay(true).and(broker.set_nodelay(true)).context("cannot switch off Nagle's algorithm")?;
     let (from_client, to_client) = client.into_split();
     let (from_broker, to_broker) = broker.into_split();
+    let is_lost = AtomicBool::new(false);
     tokio::select! {
-        ended = requests(from_client, to_broker, behind, &watch) => ended,
-        ended = answers(from_broker, to_client) => ended,
+        ended = requests((from_client, to_broker), behind, &watch, &is_lost) => ended,
+        ended = answers(from_broker, to_client, &is_lost) => ended,
     }
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, behind: SocketAddr, watch: &Watch) -> Result<()> {
+async fn requests(
+    (mut from, mut to): (OwnedReadHalf, OwnedWriteHalf),
+    behind: SocketAddr,
+    watch: &Watch,
+    is_lost: &AtomicBool,
+) -> Result<()> {
     loop {
         let request = frame(&mut from).await?;
         let api = request.get(4..6).context("a request without an API key")?;
         let api = i16::from_be_bytes([api[0], api[1]]);
+        if watch.loses(api) {
+            is_lost.store(true, Ordering::SeqCst);
+        }
         if matches!(api, INIT_PRODUCER_ID | END_TXN) {
             watch.epochs().push((api, request.clone()));
         }
@@ -191,9 +220,13 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, behind: Socke
     }
 }
 
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<()> {
-    tokio::io::copy(&mut from, &mut to).await.context("the connection broke")?;
-    Ok(())
+async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_lost: &AtomicBool) -> Result<()> {
+    loop {
+        let answer = frame(&mut from).await?;
+        if !is_lost.load(Ordering::SeqCst) {
+            to.write_all(&answer).await.context("the client hung up")?;
+        }
+    }
 }
 
 /// Whether a request names a `transactional.id`, which stands with its length in front.

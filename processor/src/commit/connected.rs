@@ -13,12 +13,14 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use super::{POLL, Signals, TransactionContext, take_epoch};
+use crate::patience::retire;
 
 const WARM_UP: Duration = Duration::from_secs(10);
 
 /// A producer and what its callbacks write down.
 pub(super) struct Connected {
-    pub(super) producer: BaseProducer<TransactionContext>,
+    /// A call that never came back may hold it, too.
+    pub(super) producer: Arc<BaseProducer<TransactionContext>>,
     pub(super) signals: Arc<Signals>,
 }
 
@@ -63,7 +65,7 @@ impl Maker {
         for topic in &self.topics {
             producer.client().fetch_metadata(Some(topic), WARM_UP)?;
         }
-        Ok(Connected { producer, signals })
+        Ok(Connected { producer: Arc::new(producer), signals })
     }
 
     /// Lets one take an epoch, which fences the one before.
@@ -81,13 +83,10 @@ pub(super) struct Next(Option<JoinHandle<Result<Connected, KafkaError>>>);
 impl Next {
     /// Has it connected, and the one before ended, whose transaction is committed.
     pub(super) fn prepare(&mut self, maker: &Maker, before: Option<Connected>) {
+        retire(before);
         let maker = maker.clone();
-        let job = move || {
-            drop(before);
-            maker.connect()
-        };
         // Without a thread whoever needs it makes one.
-        self.0 = thread::Builder::new().name("next-producer".to_owned()).spawn(job).ok();
+        self.0 = thread::Builder::new().name("next-producer".to_owned()).spawn(move || maker.connect()).ok();
     }
 
     /// Waits for it. `None`: nobody prepared one, or it could not be connected.

@@ -210,6 +210,16 @@ impl RocksStore {
         Ok(running + pending == 0 && self.index.is_idle() && self.ordered.is_none())
     }
 
+    /// Everything it holds, as bytes, but for the cursor and what follows from the rest. For whoever compares stores.
+    pub fn contents(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StateError> {
+        let mut contents = BTreeMap::new();
+        for kind in [keys::TALLY, keys::SEEN, keys::LAST, keys::WAIT] {
+            let pairs = self.collect([kind], [kind + 1], |key, value| Ok((key.to_vec(), value.to_vec())))?;
+            contents.extend(pairs);
+        }
+        Ok(contents)
+    }
+
     /// What is there cannot be read: its next owner must not trust it.
     fn unread(&self, error: &dyn std::fmt::Display) -> StateError {
         damaged(&self.damaged).insert(self.partition);

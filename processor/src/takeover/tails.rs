@@ -93,6 +93,8 @@ pub(super) fn scan_decided<L: Log>(
             // Reading much takes its time: what is waited for is the end of a transaction.
             moved = log.now_ms();
         }
+        // A clock that was set back would let it wait for as long.
+        moved = moved.min(log.now_ms());
         next = scanned.next;
         if is_decided && scanned.is_end {
             return Ok(last);

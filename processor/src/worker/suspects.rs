@@ -70,9 +70,10 @@ impl<L: Log, S: Stores, O: Observer> Worker<L, S, O> {
 
     pub(super) fn mark(&mut self, partition: i32) -> Result<Event, Fault> {
         let Some(task) = self.tasks.get_mut(&partition) else { return Ok(Event::Failed) };
-        let now_ms = self.log.now_ms();
         self.log.begin()?;
-        self.log.send_offsets(&[task.mark(self.shared.suspicion, now_ms)])?;
+        // By the time at which it was suspected: with a clock that was set back since, the errand would not be due, and a
+        // record would be marked that may never come.
+        self.log.send_offsets(&[task.mark(self.shared.suspicion, self.suspected_ms)])?;
         let is_clean = self.log.commit()?;
         task.marked();
         self.marked.extend(task.marked_alone().map(|marked| (partition, marked)));

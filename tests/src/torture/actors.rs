@@ -27,7 +27,7 @@ use crate::torture::journal::Journal;
 use crate::torture::nodes::Nodes;
 use crate::torture::weather::Weather;
 
-pub use disk::SmallDisk;
+pub use disk::{SmallDisk, wipe};
 
 /// What the actors act upon.
 #[derive(Debug)]

@@ -47,6 +47,10 @@ pub struct Run {
     /// `[processor] recycle`; empty in lines from before it existed, when it was `after_trouble`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub recycle: String,
+    /// The most that any process took when all was over: memory in MiB, threads, descriptors; zeros in lines from before
+    /// it was looked at.
+    #[serde(default)]
+    pub burden: [u64; 3],
     /// Where the full disk was: `tmpfs`, or `not run`.
     pub disk: String,
     /// How often each kind of fault was done.

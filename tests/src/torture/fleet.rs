@@ -14,6 +14,7 @@ use crate::pipeline::{Pipeline, READY_WITHIN, STOP_WITHIN};
 use crate::ports;
 use crate::process::{Process, shown};
 use crate::scrape::{self, Metrics};
+use crate::torture::burden::Burden;
 use crate::torture::clock::Clock;
 use crate::torture::journal::Journal;
 use crate::wait::wait_until;
@@ -126,6 +127,17 @@ impl Member {
     /// Waits until it says that it is ready.
     pub async fn ready(&self) -> Result<()> {
         wait_until(&format!("{} ready", self.name), READY_WITHIN, || scrape::readiness(self.admin)).await
+    }
+
+    /// What it takes of the machine; nothing while it does not run.
+    pub async fn burden(&self) -> Result<Option<Burden>> {
+        let running = self.running.lock().await;
+        running.process.as_ref().map(|process| Burden::of(process.id())).transpose()
+    }
+
+    /// Whether it says that it is ready; if not, why.
+    pub async fn readiness(&self) -> Result<(), String> {
+        scrape::readiness(self.admin).await
     }
 
     /// Its metrics.

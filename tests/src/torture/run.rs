@@ -23,13 +23,15 @@ use crate::ports;
 use crate::scrape::Metrics;
 use crate::screen::say;
 use crate::tallies::Tallies;
-use crate::torture::actors::{self, Scene, SmallDisk};
+use crate::torture::actors::{self, Scene, SmallDisk, wipe};
+use crate::torture::burden::Burden;
 use crate::torture::control::Control;
 use crate::torture::evidence;
 use crate::torture::fleet::{Member, Role};
 use crate::torture::journal::Journal;
 use crate::torture::nodes::Nodes;
 use crate::torture::proxy::Proxy;
+use crate::torture::states;
 use crate::torture::verdict::{self, Places, Remains};
 use crate::torture::views::Witness;
 use crate::torture::weather::Weather;
@@ -51,6 +53,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const RETRY: &str = "[retry]\ndelays = [\"300ms\", \"2s\"]\nattempts = 50\njitter = \"full\"\n\n";
 const DELAYS: [&str; 2] = ["300ms", "2s"];
 const ATTEMPTS: i64 = 50;
+/// Lines of a log that are shown when nothing moves.
+const LAST_LINES: usize = 25;
 /// What is worth counting in the logs of the processors.
 const RECOVERIES: [&str; 5] = [
     "partition taken over",
@@ -114,7 +118,10 @@ pub async fn torture(options: Options) -> Result<Outcome> {
     }
     say("  all is healed; waiting for rest");
     let healed = Instant::now();
-    let at_rest = site.rest(&journal, playing).await?;
+    let at_rest = tokio::select! {
+        at_rest = site.rest(&journal, playing) => at_rest?,
+        Some(ended) = keepers.join_next() => bail!("nobody looks after a process any more: {ended:?}"),
+    };
     let rest_s = healed.elapsed().as_secs_f64();
     let mut run = site.record(rest_s).await?;
     if at_rest {
@@ -208,8 +215,8 @@ impl Site {
         processors.iter().chain(ingests).chain(std::iter::once(guest)).cloned().collect()
     }
 
-    /// Waits until every delivery is answered, every record committed, no event waits and every command is answered,
-    /// as long as anything moves. Whether it came to rest.
+    /// Waits until every delivery is answered, every record committed, no event waits, every command is answered and
+    /// every partition has an owner, as long as anything moves. Whether it came to rest.
     async fn rest(&self, journal: &Journal, playing: JoinHandle<()>) -> Result<bool> {
         let (group, topic) = (self.pipeline.group(), self.pipeline.topic("verified-events"));
         let mut moved = Instant::now();
@@ -219,7 +226,7 @@ impl Site {
             let mut left = None;
             if playing.is_finished() && lag == Some(0) {
                 left = self.left().await.ok();
-                if left == Some((0, 0)) {
+                if left == Some((0, 0, PARTITIONS as u64)) {
                     playing.await.context("a provider panicked")?;
                     return Ok(true);
                 }
@@ -230,19 +237,43 @@ impl Site {
             }
             if moved.elapsed() > STANDSTILL {
                 let of = self.stage.plan.deliveries.len();
-                let text = format!("{} of {of} answered, lag {lag:?}, events and commands that wait: {left:?}", now.0);
-                journal.violation(&format!("nothing moved for {STANDSTILL:?}: {text}"));
+                let text = format!("{} of {of} answered, lag {lag:?}", now.0);
+                let more = format!("events and commands that wait, partitions that run: {left:?}");
+                journal.violation(&format!("nothing moved for {STANDSTILL:?}: {text}, {more}"));
+                self.tell_how_it_stands().await;
                 return Ok(false);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// How many events wait, and how many commands have no answer.
-    async fn left(&self) -> Result<(u64, usize)> {
+    /// How many events wait, how many commands have no answer, and how many partitions run.
+    async fn left(&self) -> Result<(u64, usize, u64)> {
         let metrics = self.metrics().await?;
         let waiting = ["weir_processor_parked", "weir_processor_retrying"].map(|gauge| metrics.sum(gauge, &[]));
-        Ok((waiting.iter().sum(), self.deeds()?.open()))
+        let running = metrics.sum("weir_processor_partitions", &[("stage", "running")]);
+        Ok((waiting.iter().sum(), self.deeds()?.open(), running))
+    }
+
+    /// Prints what can be learnt about a standstill from outside, where nobody may be able to look into the logs.
+    async fn tell_how_it_stands(&self) {
+        let topic = self.pipeline.topic("verified-events");
+        let ends = block_in_place(|| self.cluster.ends(&topic)).ok().flatten().unwrap_or_default();
+        let partitions: Vec<i32> = ends.keys().copied().collect();
+        let committed = block_in_place(|| self.cluster.committed(&self.pipeline.group(), &topic, &partitions));
+        say(&format!("  first and next offsets {ends:?}, committed {committed:?}"));
+        for member in &self.scene.processors {
+            let readiness = member.readiness().await;
+            let stages = member.metrics().await.map(|metrics| {
+                let of =
+                    |stage: &str| (stage.to_owned(), metrics.sum("weir_processor_partitions", &[("stage", stage)]));
+                metrics.values("weir_processor_partitions", "stage").into_iter().map(of).collect::<Vec<_>>()
+            });
+            say(&format!("  {}: readiness {readiness:?}, partitions by stage {stages:?}", member.name));
+            let text = std::fs::read_to_string(&member.log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            lines[lines.len().saturating_sub(LAST_LINES)..].iter().for_each(|line| say(&format!("    {line}")));
+        }
     }
 
     fn deeds(&self) -> Result<Deeds> {
@@ -282,6 +313,7 @@ impl Site {
             outputs: [0; 3],
             duplicates: 0,
             extra_copies: 0,
+            burden: [0; 3],
             retries: 0,
             commands: 0,
             calls: self.scene.service.lock().await.asked().values().map(|calls| u64::from(*calls)).sum(),
@@ -316,9 +348,12 @@ impl Site {
         let Places { observed, tallies, mut violations, extra_copies } = block_in_place(|| verdict::places(&remains))?;
         run.extra_copies = extra_copies;
         violations.extend(self.books(&tallies).await);
+        violations.extend(self.open_transactions());
+        violations.extend(self.burdens(run).await?);
         for member in self.members() {
             member.stop().await?;
         }
+        violations.extend(self.rebuild().await?);
         let seen = block_in_place(|| self.witness.finish())?;
         violations.extend(block_in_place(|| verdict::readers(&remains, &observed, &seen))?);
         run.outputs = [&observed.clean.len(), &observed.stale.len(), &observed.dead.len()].map(|count| *count as u64);
@@ -345,6 +380,48 @@ impl Site {
             if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
         });
         waited.await.err().map(|error| format!("{error:#}")).into_iter().collect()
+    }
+
+    /// Outputs with a transaction that nobody ends: their readers would wait for ever.
+    fn open_transactions(&self) -> Vec<String> {
+        let names = ["clean-events", "stale-events", "dead-events", "dead-resolutions", "state-changelog"];
+        let settled = |name: &str| block_in_place(|| self.cluster.settled_ends(&self.pipeline.topic(name)));
+        names.iter().filter_map(|name| settled(name).err()).map(|error| format!("{error:#}")).collect()
+    }
+
+    /// Who takes too much of the machine. The most that any takes goes into the evidence.
+    async fn burdens(&self, run: &mut evidence::Run) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for member in self.members() {
+            let Some(burden) = member.burden().await? else { continue };
+            let Burden { rss_mib, threads, descriptors } = burden;
+            let most = run.burden;
+            run.burden = [most[0].max(rss_mib), most[1].max(threads), most[2].max(descriptors)];
+            found.extend(burden.excess().map(|excess| format!("{} has {excess}", member.name)));
+        }
+        Ok(found)
+    }
+
+    /// Compares the stores that the last owners left with those that one process builds from the changelog alone.
+    async fn rebuild(&self) -> Result<Vec<String>> {
+        let Scene { processors, guest, .. } = &*self.scene;
+        let folders: Vec<PathBuf> = processors.iter().chain([guest]).map(|member| member.state.clone()).collect();
+        let owned = block_in_place(|| states::read(&folders, PARTITIONS))?;
+        let builder = processors.first().context("there is no processor")?;
+        wipe(&builder.state)?;
+        builder.start().await?;
+        // Those of the others come when their sessions have ended.
+        let all_run = || async {
+            let metrics = builder.metrics().await.map_err(|error| format!("{error:#}"))?;
+            match metrics.sum("weir_processor_partitions", &[("stage", "running")]) {
+                running if running == PARTITIONS as u64 => Ok(()),
+                running => Err(format!("{running} partitions run")),
+            }
+        };
+        wait_until("the state rebuilt", STANDSTILL, all_run).await?;
+        builder.stop().await?;
+        let rebuilt = block_in_place(|| states::read(&[builder.state.clone()], PARTITIONS))?;
+        Ok(states::differences(&owned, &rebuilt, PARTITIONS))
     }
 
     fn logs(&self) -> Vec<PathBuf> {
