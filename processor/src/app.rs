@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::caller::Pool;
 use crate::clients;
+use crate::consume::MEMBERSHIP;
 use crate::kafka::KafkaLog;
 use crate::lifecycle::{Action, Ending};
 use crate::log::{Bounds, Log};
@@ -44,8 +45,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const KEPT: usize = 256 * 1024;
 /// How often what is missing at start is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How often a worker asks whether the group still counts it as a member.
-const MEMBERSHIP: Duration = Duration::from_secs(1);
 
 /// Runs a processor until it is asked to stop. `own` are users' handlers, asked in order.
 pub fn run(config: Config, own: Vec<Box<dyn Handler>>) -> Result<Exit, Failure> {
@@ -301,6 +300,7 @@ impl WorkerParts {
             worker(log, self.stores, reporter.clone(), &self.config, self.handlers, bounds(&self.config), self.number);
         worker.set_caller(Box::new(self.calls.line()));
         let mut asked = Instant::now().checked_sub(MEMBERSHIP).unwrap_or_else(Instant::now);
+        let mut since = None;
         loop {
             if asked.elapsed() >= MEMBERSHIP {
                 self.status.set_member(self.number, worker.log().is_member());
@@ -308,7 +308,9 @@ impl WorkerParts {
             }
             let began = Instant::now();
             let name = name(worker.current());
-            self.status.set_action(self.number, Some((name, began)));
+            // What fails again and again began when it first did.
+            since = since.filter(|(failed, _)| *failed == name).or(Some((name, began)));
+            self.status.set_action(self.number, since);
             if let Some(ending) = worker.turn(self.shutdown.is_triggered()) {
                 self.status.set_member(self.number, false);
                 self.status.set_action(self.number, None);
@@ -319,7 +321,10 @@ impl WorkerParts {
             if faults > reporter.faults() {
                 reporter = worker.observer().clone();
                 pause.after_fault();
-            } else if matches!(worker.current(), Action::Apply(_)) {
+                continue;
+            }
+            since = None;
+            if matches!(worker.current(), Action::Apply(_)) {
                 pause.reset();
             }
         }

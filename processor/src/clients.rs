@@ -51,6 +51,8 @@ pub fn clients(config: &Config, worker: u16) -> Clients {
         },
         transaction_timeout,
         recycle: config.processor.recycle,
+        // The client's own second try comes first.
+        absent_most: config.processor.session_timeout.max(BUSY) + BUSY / 6,
         input: topics.name(&Topic::Verified),
         outputs: OutTopics {
             clean: topics.name(&Topic::Clean),

@@ -73,9 +73,15 @@ impl CommandReader {
     fn connect(&mut self) -> KafkaResult<()> {
         let consumer = BaseConsumer::from_config_and_context(&self.client, Quiet)?;
         let partitions: Vec<i32> = self.followed.keys().copied().collect();
-        let ranges = ranges(&consumer, &self.topic, &partitions)?;
+        let ranges = match ranges(&consumer, &self.topic, &partitions) {
+            Ok(ranges) => ranges,
+            Err(error) => {
+                retire(consumer);
+                return Err(error);
+            }
+        };
         self.consumer = Some(consumer);
-        self.assign(&partitions, &ranges).inspect_err(|_| self.consumer = None)
+        self.assign(&partitions, &ranges).inspect_err(|_| self.consumer.take().into_iter().for_each(retire))
     }
 
     fn assign(&mut self, partitions: &[i32], ranges: &[RangeInclusive<i64>]) -> KafkaResult<()> {
@@ -92,9 +98,7 @@ impl CommandReader {
     /// Whatever it was, a new client that reads on where this one stopped is the way out.
     fn trouble(&mut self, error: &KafkaError) {
         tracing::warn!(%error, topic = self.topic, "commands could not be read; they are read again");
-        if let Some(consumer) = self.consumer.take() {
-            retire(consumer);
-        }
+        self.consumer.take().into_iter().for_each(retire);
         self.troubled = Some(Instant::now());
     }
 

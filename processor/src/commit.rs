@@ -1,7 +1,7 @@
 //! Step 10: transactions. THE ONLY FILE that begins, fills, commits or abandons one, or sends offsets.
 //!
 //! librdkafka 2.12 speaks the first version of Kafka's transactions, in which a delayed request of one transaction
-//! can hit the next. So a producer that had any trouble is never used again: it is dropped, and a new one with the
+//! can hit the next. So a producer that had any trouble is never used again: it is given up, and a new one with the
 //! same `transactional.id` takes a new epoch, which fences everything the old one left on the wire and decides what
 //! it left open. There is no abort: recycling is the abort. `[processor] recycle = "every_commit"` does the same after
 //! commits without trouble.
@@ -194,9 +194,7 @@ impl Transactions {
     /// A fresh producer under a new epoch. What the old one left open is aborted, or committed if that was decided.
     pub(crate) fn recycle(&mut self) -> Result<(), Fault> {
         (self.is_used, self.membership) = (false, None);
-        if let Some(before) = self.current.take() {
-            retire(before);
-        }
+        self.current.take().into_iter().for_each(retire);
         self.current = Some(self.admit(self.maker.connect())?);
         Ok(())
     }
@@ -326,7 +324,8 @@ impl Transactions {
         Ok(!self.current()?.is_tainted())
     }
 
-    /// How long a call is waited for: what takes longer, the broker has aborted.
+    /// How long a call is waited for: by then the broker may abort the transaction. What it came to, the next epoch
+    /// decides.
     fn patience(&self) -> Duration {
         self.timeout * 2
     }

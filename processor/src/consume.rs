@@ -34,10 +34,8 @@ const SEEK: Duration = Duration::from_secs(10);
 /// How long the client may refuse to seek in partitions that are ours.
 const REFUSED: Duration = Duration::from_secs(20);
 
-/// How long it may not count as a member: what a client may wait for, and never gets, takes longer.
-const AWAY: Duration = Duration::from_secs(30);
-/// Between two looks whether it does.
-const MEMBERSHIP: Duration = Duration::from_secs(1);
+/// Between two looks whether the group counts us as a member.
+pub(crate) const MEMBERSHIP: Duration = Duration::from_secs(1);
 
 /// How soon a second fencing means that another process runs as this instance.
 const RIVALRY: Duration = Duration::from_secs(60);
@@ -124,6 +122,8 @@ pub(crate) struct Group {
     running: BTreeSet<i32>,
     must_rebuild: bool,
     refused_at: Option<Instant>,
+    /// How long it may be no member of its group.
+    absent_most: Duration,
     attendance: Attendance,
     fenced_at: Option<Instant>,
     /// When the last collection began.
@@ -133,7 +133,12 @@ pub(crate) struct Group {
 
 impl Group {
     /// Joins the group.
-    pub(crate) fn join(config: ClientConfig, lookup: ClientConfig, topic: String) -> KafkaResult<Self> {
+    pub(crate) fn join(
+        config: ClientConfig,
+        lookup: ClientConfig,
+        topic: String,
+        absent_most: Duration,
+    ) -> KafkaResult<Self> {
         let consumer = subscribe(&config, &lookup, &topic)?;
         Ok(Self {
             topic,
@@ -144,7 +149,8 @@ impl Group {
             running: BTreeSet::new(),
             must_rebuild: false,
             refused_at: None,
-            attendance: Attendance::unknown(),
+            absent_most,
+            attendance: Attendance::default(),
             fenced_at: None,
             collected_at: None,
             complaints: Complaints::default(),
@@ -156,20 +162,16 @@ impl Group {
         &self.consumer
     }
 
-    /// Whether the group counted us as a member when it was last looked at.
-    pub(crate) fn is_member(&self) -> bool {
-        self.attendance.is_member
-    }
-
-    /// Looks now and then whether the group counts us as a member. A client that is none for long waits for something
-    /// that will not come.
+    /// Looks now and then whether the group counts us as a member. A client that is none for longer than it waits for
+    /// any answer waits for something that will not come.
     fn look_at_membership(&mut self) {
-        if self.attendance.asked.elapsed() < MEMBERSHIP {
+        let now = Instant::now();
+        if self.attendance.is_known_at(now) {
             return;
         }
-        let away = self.attendance.note(group::membership(&self.consumer).is_some(), Instant::now());
-        if away > AWAY {
-            tracing::warn!(?away, "the group's client is no member of its group for long and is rebuilt");
+        let absent = self.attendance.note(group::membership(&self.consumer).is_some(), now);
+        if absent > self.absent_most {
+            tracing::warn!(?absent, "the group's client is no member of its group for long and is rebuilt");
             self.must_rebuild = true;
         }
     }
@@ -212,6 +214,7 @@ impl Group {
                     self.running.retain(|partition| !partitions.contains(partition));
                     polled.assigned.retain(|partition| !partitions.contains(partition));
                     polled.revoked.extend(partitions);
+                    self.refused_at = None;
                 }
                 Change::Failed => self.must_rebuild = true,
             }
@@ -256,7 +259,7 @@ impl Group {
             .map_err(|error| Fault::Unsure { doing: "join the group again", detail: error.to_string() })?;
         // Closing one that failed may take for ever.
         retire(std::mem::replace(&mut self.consumer, Arc::new(consumer)));
-        (self.must_rebuild, self.refused_at, self.attendance) = (false, None, Attendance::unknown());
+        (self.must_rebuild, self.refused_at, self.attendance) = (false, None, Attendance::default());
         self.running.clear();
         let revoked = std::mem::take(&mut self.assigned).into_iter().collect();
         Ok(Polled { revoked, assigned: Vec::new() })
@@ -272,15 +275,16 @@ impl Group {
         for (partition, next) in next {
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))?;
         }
-        let sought = self.consumer.seek_partitions(list, SEEK)?;
-        let refused = sought.elements().iter().find_map(|element| element.error().err());
-        if let Some(error) = refused {
-            // Right after an assignment the client may not have got to it. One that never does has other partitions
-            // than the group says.
+        let sought = self.consumer.seek_partitions(list, SEEK).and_then(|sought| {
+            let refused = sought.elements().iter().find_map(|element| element.error().err());
+            refused.map_or(Ok(sought), Err)
+        });
+        // Right after an assignment the client may not have got to it. One that never does has other partitions than the
+        // group says.
+        let sought = sought.inspect_err(|_| {
             let since = *self.refused_at.get_or_insert_with(Instant::now);
             self.must_rebuild |= since.elapsed() > REFUSED;
-            return Err(error);
-        }
+        })?;
         self.refused_at = None;
         self.running.extend(next.iter().map(|(partition, _)| *partition));
         self.consumer.resume(&sought)
@@ -334,26 +338,26 @@ impl Complaints {
 }
 
 /// Whether the group counts us as a member.
+#[derive(Default)]
 struct Attendance {
-    is_member: bool,
-    asked: Instant,
-    /// When we were last known to be one, or the client was made.
-    seen: Instant,
+    asked: Option<Instant>,
+    /// When it was first seen that it does not. Nobody knows how long it had not before: this process may have slept.
+    absent_since: Option<Instant>,
 }
 
 impl Attendance {
-    fn unknown() -> Self {
-        let now = Instant::now();
-        Self { is_member: false, asked: now, seen: now }
+    fn is_known_at(&self, now: Instant) -> bool {
+        self.asked.is_some_and(|asked| now.duration_since(asked) < MEMBERSHIP)
     }
 
-    /// How long we have not been one.
+    /// For how long we are known not to be a member.
     fn note(&mut self, is_member: bool, now: Instant) -> Duration {
-        (self.is_member, self.asked) = (is_member, now);
+        self.asked = Some(now);
         if is_member {
-            self.seen = now;
+            self.absent_since = None;
+            return Duration::ZERO;
         }
-        now.duration_since(self.seen)
+        now.duration_since(*self.absent_since.get_or_insert(now))
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Clients {
     pub transaction_timeout: Duration,
     /// When the producer is recycled.
     pub recycle: Recycle,
+    /// How long the member of the group may be none.
+    pub absent_most: Duration,
     /// Full name of `verified-events`.
     pub input: String,
     /// Full names of what is written.
@@ -70,7 +72,7 @@ impl KafkaLog {
         Ok(Self {
             fetcher,
             command_reader: CommandReader::new(clients.commands, first),
-            group: Group::join(clients.group, clients.raw, clients.input.clone())?,
+            group: Group::join(clients.group, clients.raw, clients.input.clone(), clients.absent_most)?,
             reader,
             transactions: Transactions::new(
                 clients.producer,
@@ -84,9 +86,9 @@ impl KafkaLog {
         })
     }
 
-    /// Whether the group counted us as a member when it was last looked at.
+    /// Whether the group counts us as a member right now.
     pub fn is_member(&self) -> bool {
-        self.group.is_member()
+        crate::group::membership(self.group.consumer()).is_some()
     }
 
     /// What the group knows us as right now.

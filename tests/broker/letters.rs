@@ -106,6 +106,7 @@ async fn kill(scene: &Scene, numbers: std::ops::Range<u32>) {
         .wait("all are dead", |scene| if scene.rig.lag() == 0 { Ok(()) } else { Err(scene.rig.lag().to_string()) })
         .await;
     process.kill().expect("killed");
+    scene.rig.settle(&Topic::Dead);
 }
 
 /// Runs `weir dead …` and reads what it printed.

@@ -6,7 +6,9 @@
 mod anew;
 mod due;
 mod epochs;
+mod harm;
 mod letters;
+mod members;
 mod poison;
 mod rig;
 mod rivals;
@@ -254,6 +256,22 @@ async fn a_truncated_input_stops_the_partition_and_says_so() {
     rig.feed(200);
     rig.truncate(&Topic::Verified).await;
     rig.halts_saying("a", "its log holds").await;
+}
+
+/// The client fetches such a partition no more, and refuses to seek in it: it has to be another client that goes on.
+#[tokio::test]
+async fn an_input_that_is_truncated_before_a_running_worker_has_read_it_stops_the_partition_and_says_so() {
+    let mut rig = Rig::new("truncated-ahead").await;
+    rig.feed(200);
+    let mut process = rig.start_with("a", &[(STAYS, "1")]);
+    rig.wait_for_no_lag("a").await;
+    process.signal("STOP").expect("it runs");
+    rig.feed(400);
+    rig.truncate(&Topic::Verified).await;
+    rig.feed(200);
+    process.signal("CONT").expect("it sleeps");
+    assert_eq!(rig.finish(&mut process).await, Waited::Code(70));
+    assert!(rig.log("a").contains("its log holds"), "{}", rig.log("a"));
 }
 
 #[tokio::test]

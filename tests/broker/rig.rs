@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use processor::books::{Place, Tallies};
 use processor::state::rocks::RocksStores;
 use processor::state::{Store as _, Stores as _};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -179,6 +177,18 @@ impl Rig {
         patiently(|| Cluster::new(&self.brokers).lag(&self.config.processor.group, &topic))
     }
 
+    /// Waits until every record of a topic is decided: a commit is confirmed before all of its partitions show it.
+    pub fn settle(&self, topic: &Topic) {
+        Cluster::new(&self.brokers).settled_ends(&self.topic(topic)).expect("no transaction stays open");
+    }
+
+    /// Waits until everything is committed, by workers of this instance and others.
+    pub async fn wait_for_no_lag(&self, instance: &str) {
+        let lags = || std::future::ready(if self.lag() == 0 { Ok(()) } else { Err("it lags".to_owned()) });
+        let waited = wait_until("no lag", PATIENCE, lags).await;
+        waited.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log(instance)));
+    }
+
     fn state(&self, instance: &str) -> PathBuf {
         self.folder.path().join(instance)
     }
@@ -286,51 +296,6 @@ impl Rig {
         std::fs::rename(other.state(instance), self.state(instance)).expect("on the same disk");
     }
 
-    /// Deletes the group with its offsets, once its members are gone.
-    pub async fn delete_group(&self) {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
-        let group = self.config.processor.group.clone();
-        wait_until("the group can be deleted", PATIENCE, || async {
-            let results = admin.delete_groups(&[&group], &AdminOptions::new()).await;
-            match results.map_err(|error| error.to_string())?.first() {
-                Some(Ok(_)) => Ok(()),
-                Some(Err((_, code))) => Err(code.to_string()),
-                None => Err("no answer".to_owned()),
-            }
-        })
-        .await
-        .expect("deleted");
-    }
-
-    /// Adds partitions to the input, which its state was not built for.
-    pub async fn grow_input(&self) {
-        let topic = self.topic(&Topic::Verified);
-        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
-        let more = NewPartitions::new(&topic, 2 * PARTITIONS as usize);
-        let grown = admin.create_partitions([&more], &AdminOptions::new()).await.expect("a reachable broker");
-        assert!(grown.iter().all(Result::is_ok), "{grown:?}");
-        wait_until("the new partitions are there", PATIENCE, || async {
-            match Cluster::new(&self.brokers).ends(&topic).map_err(|error| error.to_string())? {
-                Some(ends) if ends.len() == 2 * PARTITIONS as usize => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await
-        .expect("grown");
-    }
-
-    /// Removes everything that is in a topic now.
-    pub async fn truncate(&self, topic: &Topic) {
-        let topic = self.topic(topic);
-        let ends = Cluster::new(&self.brokers).ends(&topic).expect("a reachable broker").expect("the topic");
-        let mut list = TopicPartitionList::new();
-        for (partition, (_, next)) in ends {
-            list.add_partition_offset(&topic, partition, Offset::Offset(next)).expect("an offset");
-        }
-        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
-        admin.delete_records(&list, &AdminOptions::new()).await.expect("truncated");
-    }
-
     /// Every record that a reader of committed records finds in a topic.
     pub fn read<T>(&self, topic: &Topic, mut each: impl FnMut(&rdkafka::message::BorrowedMessage<'_>) -> T) -> Vec<T> {
         let topic = self.topic(topic);
@@ -404,6 +369,7 @@ impl Rig {
         let mut seqs: BTreeMap<i32, BTreeSet<u64>> = BTreeMap::new();
         let mut last: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         for (topic, place) in [(Topic::Clean, Place::Clean), (Topic::Stale, Place::Stale), (Topic::Dead, Place::Dead)] {
+            self.settle(&topic);
             for record in self.output(&topic) {
                 if found.insert(record.src, place).is_some() {
                     return Err(format!("SEED={}: {:?} came out twice", self.seed, record.src));

@@ -62,13 +62,19 @@ impl Maker {
         let producer = BaseProducer::from_config_and_context(&self.config, context)?;
         // The first answer retires the bootstrap connection, the second one needs the real one to be up. With it
         // taking an epoch lasts 5 ms; without, half a second.
-        for topic in &self.topics {
-            producer.client().fetch_metadata(Some(topic), WARM_UP)?;
+        let known = self.topics.iter().try_for_each(|topic| {
+            let known = producer.client().fetch_metadata(Some(topic), WARM_UP);
+            known.map(drop)
+        });
+        if let Err(error) = known {
+            retire(producer);
+            return Err(error);
         }
         Ok(Connected { producer: Arc::new(producer), signals })
     }
 
-    /// Lets one take an epoch, which fences the one before.
+    /// Lets one take an epoch, which fences the one before. One that fails is closed here and not on a thread: it would go
+    /// on asking, and fence who comes after it.
     pub(super) fn admit(&self, connected: Connected) -> Result<Connected, KafkaError> {
         take_epoch(&connected.producer, self.patience)?;
         connected.declare_clean();

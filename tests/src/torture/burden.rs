@@ -16,8 +16,8 @@ pub struct Burden {
     pub descriptors: u64,
 }
 
-/// More than this, nobody takes: about twice what a processor has after a long run.
-const MOST: Burden = Burden { rss_mib: 400, threads: 120, descriptors: 400 };
+/// More than this, nobody takes: about twice what processors have after three minutes of faults.
+const MOST: Burden = Burden { rss_mib: 200, threads: 120, descriptors: 400 };
 
 impl Burden {
     /// That of a process.

@@ -56,12 +56,14 @@ const ATTEMPTS: i64 = 50;
 /// Lines of a log that are shown when nothing moves.
 const LAST_LINES: usize = 25;
 /// What is worth counting in the logs of the processors.
-const RECOVERIES: [&str; 5] = [
+const RECOVERIES: [&str; 7] = [
     "partition taken over",
     "a fault was met",
     "effects of a torn transaction were found and neutralised",
     "the group's client failed for good and is rebuilt",
     "the group's client was fenced and is rebuilt",
+    "the group's client is no member of its group for long and is rebuilt",
+    "the client gave no answer within",
 ];
 
 /// What to do.
@@ -385,8 +387,9 @@ impl Site {
     /// Outputs with a transaction that nobody ends: their readers would wait for ever.
     fn open_transactions(&self) -> Vec<String> {
         let names = ["clean-events", "stale-events", "dead-events", "dead-resolutions", "state-changelog"];
-        let settled = |name: &str| block_in_place(|| self.cluster.settled_ends(&self.pipeline.topic(name)));
-        names.iter().filter_map(|name| settled(name).err()).map(|error| format!("{error:#}")).collect()
+        let names = names.map(str::to_owned).into_iter().chain(DELAYS.map(|delay| format!("retry-events-{delay}")));
+        let settled = |name: String| block_in_place(|| self.cluster.settled_ends(&self.pipeline.topic(&name)));
+        names.filter_map(|name| settled(name).err()).map(|error| format!("{error:#}")).collect()
     }
 
     /// Who takes too much of the machine. The most that any takes goes into the evidence.
@@ -406,7 +409,7 @@ impl Site {
     async fn rebuild(&self) -> Result<Vec<String>> {
         let Scene { processors, guest, .. } = &*self.scene;
         let folders: Vec<PathBuf> = processors.iter().chain([guest]).map(|member| member.state.clone()).collect();
-        let owned = block_in_place(|| states::read(&folders, PARTITIONS))?;
+        let owned = block_in_place(|| states::read(&folders, PARTITIONS));
         let builder = processors.first().context("there is no processor")?;
         wipe(&builder.state)?;
         builder.start().await?;
@@ -420,8 +423,9 @@ impl Site {
         };
         wait_until("the state rebuilt", STANDSTILL, all_run).await?;
         builder.stop().await?;
-        let rebuilt = block_in_place(|| states::read(&[builder.state.clone()], PARTITIONS))?;
-        Ok(states::differences(&owned, &rebuilt, PARTITIONS))
+        let rebuilt = block_in_place(|| states::read(&[builder.state.clone()], PARTITIONS));
+        let were_damaged = self.scene.journal.faults().contains_key("state damaged");
+        Ok(states::differences(&owned, &rebuilt, PARTITIONS, were_damaged))
     }
 
     fn logs(&self) -> Vec<PathBuf> {
