@@ -423,7 +423,7 @@ impl Site {
         };
         wait_until("the state rebuilt", STANDSTILL, all_run).await?;
         builder.stop().await?;
-        let rebuilt = block_in_place(|| states::read(&[builder.state.clone()], PARTITIONS));
+        let rebuilt = block_in_place(|| states::read(std::slice::from_ref(&builder.state), PARTITIONS));
         let were_damaged = self.scene.journal.faults().contains_key("state damaged");
         Ok(states::differences(&owned, &rebuilt, PARTITIONS, were_damaged))
     }
