@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn a_call_without_an_answer_holds_nobody_up() {
         assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
-        let (wake, asleep) = mpsc::channel::<()>();
+        let (wake, asleep) = mpsc::sync_channel::<()>(1);
         assert_eq!(within(Duration::from_millis(10), move || asleep.recv().is_ok()), None);
         drop(wake);
         assert_eq!(within(Duration::from_secs(60), || -> u8 { panic!("a call that panics") }), None);
