@@ -417,3 +417,23 @@ fn gather<'a>(
     }
     (records, None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_no_member_has_been_none_since_that_was_first_seen() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut attendance = Attendance::default();
+        assert!(!attendance.is_known_at(start));
+        // When it is asked, whether it is a member, and for how long it has been none.
+        for (now, is_member, absent) in
+            [(0, false, 0), (5, false, 5), (6, true, 0), (100, false, 0), (170, false, 70), (171, true, 0)]
+        {
+            assert_eq!(attendance.note(is_member, at(now)), Duration::from_secs(absent), "at {now} s");
+        }
+        assert!(attendance.is_known_at(at(171)) && !attendance.is_known_at(at(172)));
+    }
+}
