@@ -417,4 +417,4 @@ async fn control_an_epoch_that_is_kept_lets_a_late_commit_double_events() {
 }
 
 /// A deadline for whatever a test waits for; far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(120);
