@@ -241,7 +241,13 @@ impl Defect {
         let mut value: Value = serde_json::from_slice(&event.body).unwrap_or_default();
         match self {
             Defect::NotJson => format!("this is no JSON: {}", event.id).into_bytes(),
-            Defect::CutOff => event.body[..event.body.len() * 2 / 3].to_vec(),
+            Defect::CutOff => {
+                // Behind the id: without it two events of one resource may be the same bytes, and so the same event.
+                let id = event.id.as_bytes();
+                let id_ends = event.body.windows(id.len()).position(|bytes| bytes == id).map(|at| at + id.len());
+                let end = id_ends.unwrap_or(event.body.len() - 1).max(event.body.len() * 2 / 3);
+                event.body[..end.min(event.body.len() - 1)].to_vec()
+            }
             Defect::NotText => [event.body.as_ref(), b"\xff\xfe"].concat(),
             Defect::NoId => {
                 value.as_object_mut().expect("an object").remove(id_field);
