@@ -304,9 +304,8 @@ impl Transactions {
             element.set_offset(Offset::Offset(*next)).map_err(|error| Fault::unsure(doing, &error))?;
             element.set_metadata(metadata.as_str());
         }
-        let membership = self.membership.clone();
-        let membership =
-            membership.ok_or_else(|| Fault::Unsure { doing, detail: "no transaction is open".to_owned() })?;
+        let none = || Fault::Unsure { doing, detail: "no transaction is open".to_owned() };
+        let membership = self.membership.clone().ok_or_else(none)?;
         let (producer, timeout) = (Arc::clone(self.producer()?), self.timeout);
         let sent = within(self.patience(), move || producer.send_offsets_to_transaction(&list, &membership, timeout));
         sent.ok_or_else(|| self.gave_up(doing))?.map_err(|error| Fault::unsure(doing, &error))

@@ -78,7 +78,7 @@ async fn an_event_whose_record_was_lost_can_be_delivered_again() {
     let said = scene.weir(&["dead", "discard", "1-0-0", "--note", "gone", "--yes"]);
     assert_eq!((said.code, &said.rows[0]["result"]), (Some(0), &json!("discarded")), "{}", said.text);
     scene.feed(&[late, once]);
-    scene.wait("all are read", |scene| if scene.rig.lag() == 0 { Ok(()) } else { Err("lag".to_owned()) }).await;
+    scene.rig.wait_for_no_lag("a").await;
     process.kill().expect("killed");
     // The store has what was committed once a process ends in order that had something to do with each partition.
     scene.feed(&[late, once]);
@@ -102,9 +102,7 @@ async fn kill(scene: &Scene, numbers: std::ops::Range<u32>) {
         let (partition, key, value) = record(source, resource, &id);
         (partition, key, if is_read(n) { value } else { b"not an event".to_vec() })
     }));
-    scene
-        .wait("all are dead", |scene| if scene.rig.lag() == 0 { Ok(()) } else { Err(scene.rig.lag().to_string()) })
-        .await;
+    scene.rig.wait_for_no_lag("a").await;
     process.kill().expect("killed");
     scene.rig.settle(&Topic::Dead);
 }

@@ -184,7 +184,10 @@ impl Rig {
 
     /// Waits until everything is committed, by workers of this instance and others.
     pub async fn wait_for_no_lag(&self, instance: &str) {
-        let lags = || std::future::ready(if self.lag() == 0 { Ok(()) } else { Err("it lags".to_owned()) });
+        let lags = || {
+            let lag = self.lag();
+            std::future::ready(if lag == 0 { Ok(()) } else { Err(format!("{lag} records")) })
+        };
         let waited = wait_until("no lag", PATIENCE, lags).await;
         waited.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log(instance)));
     }
@@ -342,6 +345,7 @@ impl Rig {
     }
 
     fn output(&self, topic: &Topic) -> Vec<Found> {
+        self.settle(topic);
         self.read(topic, |message| {
             let header = |name: &str| {
                 let headers = message.headers()?;
@@ -369,7 +373,6 @@ impl Rig {
         let mut seqs: BTreeMap<i32, BTreeSet<u64>> = BTreeMap::new();
         let mut last: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         for (topic, place) in [(Topic::Clean, Place::Clean), (Topic::Stale, Place::Stale), (Topic::Dead, Place::Dead)] {
-            self.settle(&topic);
             for record in self.output(&topic) {
                 if found.insert(record.src, place).is_some() {
                     return Err(format!("SEED={}: {:?} came out twice", self.seed, record.src));

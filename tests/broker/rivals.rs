@@ -99,7 +99,7 @@ async fn a_large_share_of_failing_resources_does_not_stop_the_others() {
     scene.wait("the good half", |scene| expect_many(scene.clean().len(), 300)).await;
     scene.feed(&wave(1000));
     scene.wait("the good half of what came later", |scene| expect_many(scene.clean().len(), 600)).await;
-    scene.wait("no lag", |scene| expect_many(scene.rig.lag() as usize, 0)).await;
+    scene.rig.wait_for_no_lag("a").await;
     process.kill().expect("killed");
     assert!(scene.clean().iter().all(|id| id.starts_with("good-")));
     assert_eq!((scene.hops().len(), scene.dead().len()), (600, 0), "the others are still tried");
