@@ -21,7 +21,7 @@ async fn an_event_that_kills_every_process_when_its_turn_comes_is_given_up_as_we
     let (partition, ..) = scene::record("alpha", held, "kills-1");
     let deed = format!("die-before:clean/{partition}/1:1");
     let deaths = die_until_given_up(&scene.rig, &deed).await;
-    assert!(DEATHS.contains(&deaths), "{deaths} processes died");
+    assert!(DEATHS.contains(&deaths), "{deaths} processes died\n{}", scene.rig.log("a"));
     let dead = scene.dead();
     assert_eq!((dead.len(), dead["kills-1"].reason.as_str()), (1, "poison"), "{dead:?}");
     let mut clean = scene.clean();
@@ -33,7 +33,7 @@ async fn an_event_that_kills_every_process_when_its_turn_comes_is_given_up_as_we
     let said = scene::said(scene.rig.weir(&redrive(&first, "1s")));
     assert_ne!(said.code, Some(0), "nobody runs: {}", said.text);
     let deaths = die_until_given_up_again(&mut scene, &deed, &first).await;
-    assert!(DEATHS.contains(&deaths), "{deaths} processes died");
+    assert!(DEATHS.contains(&deaths), "{deaths} processes died\n{}", scene.rig.log("a"));
     let second = scene.dead()["kills-1"].clone();
     assert_eq!(second.reason, "poison");
 

@@ -253,7 +253,7 @@ impl Rig {
     }
 
     /// Runs a worker that ends by itself only when a partition needs a person, and does so with these words. One that
-    /// also ends when everything is committed may do so before it has any partition.
+    /// also ends when everything is committed may do so before it has found out.
     pub async fn halts_saying(&self, instance: &str, words: &str) {
         let mut process = self.start_with(instance, &[(STAYS, "1")]);
         assert_eq!(self.finish(&mut process).await, Waited::Code(70));

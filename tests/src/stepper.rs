@@ -5,28 +5,27 @@
 //! decides is the one that runs in production. The negative controls live here and nowhere else.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::process::Command;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use processor::batch::Batch;
-use processor::books::Tallies;
-use processor::changelog;
 use processor::emit::{Out, Record};
 use processor::kafka::KafkaLog;
+use processor::lifecycle::Stage;
 use processor::log::{Acks, Bounds, Ends, Fault, Found, Heard, Log, Loose, Polled, Scan, Scanned, Stored, Want};
-use processor::state::rocks::{RocksStore, RocksStores};
-use processor::state::wait::WaitChange;
-use processor::state::{Changes, Cursor, Entry, Last, ResourceHash, Seen, StateError, Store, Stores};
 use schemas::headers;
-use schemas::identity::Hash128;
 
 mod kept;
 mod outside;
+mod stores;
 
 pub use kept::Kept;
 pub use outside::Outside;
+pub use stores::{Opened, TroubledStores};
+
+use stores::write_early;
 
 /// Set in the environment: events fail at first.
 pub const FLAKY: &str = "WEIR_STEPPER_FLAKY";
@@ -114,8 +113,8 @@ pub struct Tracker {
     counts: BTreeMap<&'static str, u64>,
     trouble: Option<Trouble>,
     idle: u32,
-    /// Whether every record of the input is committed.
-    pub is_done: bool,
+    is_done: bool,
+    stages: BTreeMap<i32, Stage>,
     /// Whether a partition needs a person.
     pub is_halted: bool,
 }
@@ -127,6 +126,20 @@ impl Tracker {
     /// A tracker that makes one trouble, or none.
     pub fn shared(trouble: Option<Trouble>) -> SharedTracker {
         Rc::new(RefCell::new(Self { trouble, ..Self::default() }))
+    }
+
+    /// A partition's stage has changed; with nothing, it is not this worker's any more.
+    pub fn note_stage(&mut self, partition: i32, stage: Option<Stage>) {
+        match stage {
+            Some(stage) => self.stages.insert(partition, stage),
+            None => self.stages.remove(&partition),
+        };
+    }
+
+    /// Whether every record of the input is committed, and this worker has taken over what is its own: before, it does
+    /// not know what waits there.
+    pub fn is_done(&self) -> bool {
+        self.is_done && !self.stages.is_empty() && self.stages.values().all(|stage| *stage == Stage::Running)
     }
 
     /// How often each call was made.
@@ -394,103 +407,5 @@ impl Log for TroubledLog {
 
     fn nonce(&mut self) -> u64 {
         self.inner.nonce()
-    }
-}
-
-/// Stores that are open, by partition.
-pub type Opened = Rc<RefCell<BTreeMap<i32, Weak<RefCell<RocksStore>>>>>;
-
-/// Writes what a DELTA says into its store, before it is committed, which is wrong: a control.
-fn write_early(stores: &Opened, record: &Record<'_>) {
-    let Ok(changelog::Record::Delta(delta)) = changelog::decode(record.value) else { return };
-    let Some(store) = stores.borrow().get(&record.partition).and_then(Weak::upgrade) else { return };
-    let mut store = store.borrow_mut();
-    let Ok(Some(mut cursor)) = store.cursor() else { return };
-    cursor.cover(&delta.changes.entries);
-    let changes = Changes { entries: delta.changes.entries, ..Changes::default() };
-    store.apply(&changes, &cursor).expect("a disk with room");
-}
-
-/// The real stores, with trouble.
-pub struct TroubledStores {
-    inner: RocksStores,
-    tracker: SharedTracker,
-    is_forgetful: bool,
-    opened: Opened,
-}
-
-impl TroubledStores {
-    /// Wraps stores. `is_forgetful`: the control of ids that live in memory only.
-    pub fn new(inner: RocksStores, tracker: SharedTracker, is_forgetful: bool) -> Self {
-        Self { inner, tracker, is_forgetful, opened: Opened::default() }
-    }
-
-    /// The stores that are open.
-    pub fn opened(&self) -> Opened {
-        Rc::clone(&self.opened)
-    }
-}
-
-impl Stores for TroubledStores {
-    type Store = TroubledStore;
-
-    fn open(&mut self, partition: i32) -> Result<TroubledStore, StateError> {
-        let inner = Rc::new(RefCell::new(self.inner.open(partition)?));
-        self.opened.borrow_mut().insert(partition, Rc::downgrade(&inner));
-        let memory = self.is_forgetful.then(HashMap::new);
-        Ok(TroubledStore { inner, tracker: Rc::clone(&self.tracker), memory })
-    }
-
-    fn wipe(&mut self, partition: i32) -> Result<(), StateError> {
-        self.inner.wipe(partition)
-    }
-}
-
-/// A real store, with trouble.
-pub struct TroubledStore {
-    inner: Rc<RefCell<RocksStore>>,
-    tracker: SharedTracker,
-    memory: Option<HashMap<Hash128, Seen>>,
-}
-
-impl Store for TroubledStore {
-    fn cursor(&self) -> Result<Option<Cursor>, StateError> {
-        self.inner.borrow().cursor()
-    }
-
-    fn tallies(&self) -> Result<Tallies, StateError> {
-        self.inner.borrow().tallies()
-    }
-
-    fn waits(&self) -> Result<Vec<WaitChange>, StateError> {
-        self.inner.borrow().waits()
-    }
-
-    fn marks(&self) -> Result<Vec<Entry>, StateError> {
-        self.inner.borrow().marks()
-    }
-
-    fn seen(&self, class: u8, bucket: u32, slot: u16, hash: Hash128) -> Result<Option<Seen>, StateError> {
-        match &self.memory {
-            Some(memory) => Ok(memory.get(&hash).copied()),
-            None => self.inner.borrow().seen(class, bucket, slot, hash),
-        }
-    }
-
-    fn last(&self, class: u8, bucket: u32, slot: u16, resource: ResourceHash) -> Result<Option<Last>, StateError> {
-        self.inner.borrow().last(class, bucket, slot, resource)
-    }
-
-    fn apply(&mut self, changes: &Changes, cursor: &Cursor) -> Result<(), StateError> {
-        self.tracker.borrow_mut().before("apply");
-        if let Some(memory) = &mut self.memory {
-            memory.extend(changes.entries.iter().map(|entry| (entry.hash, entry.seen)));
-            let only_tallies = Changes { entries: Vec::new(), ..changes.clone() };
-            self.inner.borrow_mut().apply(&only_tallies, cursor)?;
-        } else {
-            self.inner.borrow_mut().apply(changes, cursor)?;
-        }
-        self.tracker.borrow_mut().strike("apply", true);
-        Ok(())
     }
 }

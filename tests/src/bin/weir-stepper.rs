@@ -31,6 +31,7 @@ struct Aloud(SharedTracker);
 impl Observer for Aloud {
     fn stage(&mut self, partition: i32, stage: Option<Stage>) {
         eprintln!("stepper: partition {partition} {stage:?}");
+        self.0.borrow_mut().note_stage(partition, stage);
     }
     fn trouble(&mut self, partition: i32, is_final: bool, message: &str) {
         eprintln!("stepper: partition {partition} final {is_final}: {message}");
@@ -85,7 +86,7 @@ fn main() -> ! {
     worker.set_caller(Box::new(Service::default()));
     let is_staying = std::env::var_os(STAYS).is_some();
     let ending = loop {
-        let is_done = !is_staying && tracker.borrow().is_done && worker.waiting() == 0;
+        let is_done = !is_staying && tracker.borrow().is_done() && worker.waiting() == 0;
         if tracker.borrow().is_halted {
             break Ending::Halted;
         }
