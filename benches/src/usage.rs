@@ -127,10 +127,15 @@ mod tests {
         let me = std::process::id();
         let start = Start::now(Pids { contestant: me, broker: None }).expect("readable");
         let mut sum = 0_u64;
-        while start.at.elapsed().as_millis() < 60 {
+        // On a busy machine the time passes without us, and the kernel counts in steps of 10 ms.
+        let span = loop {
             sum = sum.wrapping_add(std::hint::black_box(1));
-        }
-        let span = start.until_now().expect("readable");
-        assert!(span.wall_s >= 0.06 && span.contestant_s > 0.0 && span.foreign <= 1.0, "{span:?} {sum}");
+            let span = start.until_now().expect("readable");
+            if span.wall_s >= 0.06 && span.contestant_s > 0.0 {
+                break span;
+            }
+            assert!(span.wall_s < 60.0, "no work of ours is counted: {span:?} {sum}");
+        };
+        assert!(span.foreign <= 1.0, "{span:?}");
     }
 }

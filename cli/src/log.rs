@@ -6,27 +6,23 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::{ClientConfig, ClientContext};
 use runtime::config;
 use runtime::report::Failure;
+use runtime::silence::{LastWord, explain, is_unheard};
 
 /// Patience with one answer, and with a broker that has stopped sending.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Committed offsets wait for a pending transaction, which ends within the transaction timeout of 10 s.
 const DECIDED: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(200);
-/// How long, and how often, the client is asked for what it has said.
-const WORD: Duration = Duration::from_millis(20);
-const WORDS_MAX: u32 = 16;
 /// What the client reads ahead and asks for at a time, at most: with its own defaults memory would grow with the topic
 /// up to 64 MiB and an answer of 50 MiB. A record that alone is larger is read all the same.
 const AHEAD_KIB: &str = "2048";
@@ -43,24 +39,6 @@ pub struct Log {
     scanner: Cell<Option<BaseConsumer>>,
     brokers: String,
 }
-
-/// Keeps why the client's last connection failed: its calls return only that they failed, and not that a password is
-/// wrong or a name unknown.
-#[derive(Debug, Default)]
-struct LastWord(Mutex<Option<String>>);
-
-impl ClientContext for LastWord {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        runtime::kafka::said(level, facility, message);
-        if facility == "FAIL" {
-            // Without the thread's name, which stands in brackets before it.
-            let text = message.split_once("]: ").map_or(message, |(_, text)| text);
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
-        }
-    }
-}
-
-impl ConsumerContext for LastWord {}
 
 /// New records of a topic, one at a time.
 pub struct Tail {
@@ -265,20 +243,7 @@ impl Log {
     }
 
     fn away(&self, error: KafkaError) -> Failure {
-        let brokers = &self.brokers;
-        if !is_silence(&error) {
-            return Failure::unavailable(anyhow!(error).context(format!("Kafka at {brokers} refuses")));
-        }
-        // What the client says waits in its queue.
-        for _ in 0..WORDS_MAX {
-            if self.consumer.poll(WORD).is_none() {
-                break;
-            }
-        }
-        let context = self.consumer.context();
-        let last = context.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let last = last.map(|last| format!(": {last}")).unwrap_or_default();
-        Failure::unavailable(anyhow!("no Kafka broker answers at {brokers} ([kafka] brokers): {error}{last}"))
+        Failure::unavailable(explain(&self.consumer, &self.brokers, error))
     }
 }
 
@@ -319,21 +284,6 @@ fn broken(topic: &str, error: KafkaError) -> Failure {
     Failure::unavailable(anyhow!(error).context(format!("cannot read {topic}{why}")))
 }
 
-/// No connection, or no answer over it.
-const UNHEARD: [RDKafkaErrorCode; 5] = [
-    RDKafkaErrorCode::BrokerTransportFailure,
-    RDKafkaErrorCode::AllBrokersDown,
-    RDKafkaErrorCode::Resolve,
-    RDKafkaErrorCode::OperationTimedOut,
-    RDKafkaErrorCode::RequestTimedOut,
-];
-
-/// Whether nobody has answered at all, as opposed to somebody with a refusal.
-fn is_silence(error: &KafkaError) -> bool {
-    let unserved = [RDKafkaErrorCode::Authentication, RDKafkaErrorCode::WaitingForCoordinator];
-    error.rdkafka_error_code().is_some_and(|code| UNHEARD.contains(&code) || unserved.contains(&code))
-}
-
 /// Errors after which the client goes on by itself.
 fn is_passing(error: &KafkaError) -> bool {
     let moved = [
@@ -342,7 +292,7 @@ fn is_passing(error: &KafkaError) -> bool {
         RDKafkaErrorCode::FencedLeaderEpoch,
         RDKafkaErrorCode::UnknownLeaderEpoch,
     ];
-    error.rdkafka_error_code().is_some_and(|code| UNHEARD.contains(&code) || moved.contains(&code))
+    is_unheard(error) || error.rdkafka_error_code().is_some_and(|code| moved.contains(&code))
 }
 
 #[cfg(test)]
@@ -382,13 +332,5 @@ mod tests {
         let log = Log::connect(&kafka, "weir").unwrap();
         let failure = log.bounds("t").unwrap_err().to_string();
         assert!(failure.contains("127.0.0.1:1") && failure.contains("Connection refused"), "{failure}");
-    }
-
-    #[test]
-    fn a_last_word_is_about_a_connection_and_without_its_thread() {
-        let word = LastWord::default();
-        word.log(RDKafkaLogLevel::Error, "FAIL", "[thrd:sasl_plaintext://a:1/bootstrap]: a:1: wrong password");
-        word.log(RDKafkaLogLevel::Error, "ERROR", "[thrd:app]: 1/1 brokers are down");
-        assert_eq!(word.0.into_inner().unwrap().as_deref(), Some("a:1: wrong password"));
     }
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 
 use crate::config;
 use crate::report::{Failure, chain};
 use crate::shutdown::Shutdown;
+use crate::silence::{LastWord, explain};
 
 /// How long one attempt to read metadata may take.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -114,12 +115,12 @@ async fn reach(kafka: &config::Kafka, attempt_time: Duration) -> anyhow::Result<
     let client = client(kafka);
     let brokers = kafka.brokers.clone();
     tokio::task::spawn_blocking(move || {
-        let consumer: BaseConsumer = client.create()?;
-        consumer.fetch_metadata(None, attempt_time).map(drop)
+        let consumer: BaseConsumer<_> = client.create_with_context(LastWord::default()).context("[kafka.client]")?;
+        let answer = consumer.fetch_metadata(None, attempt_time);
+        answer.map(drop).map_err(|error| explain(&consumer, &brokers, error))
     })
     .await
     .context("wait for the cluster's answer")?
-    .with_context(|| format!("no Kafka broker answers at {brokers}"))
 }
 
 #[cfg(test)]
@@ -185,10 +186,12 @@ mod tests {
     #[tokio::test]
     async fn a_cluster_that_is_not_there_is_an_error_only_without_waiting() {
         // Port 1 of this machine: nothing listens there.
-        let short = Duration::from_millis(100);
-        let failure = await_with(short, &kafka("127.0.0.1:1", Duration::ZERO), &Shutdown::new()).await.unwrap_err();
+        let (long, short) = (Duration::from_secs(5), Duration::from_millis(100));
+        let failure = await_with(long, &kafka("127.0.0.1:1", Duration::ZERO), &Shutdown::new()).await.unwrap_err();
         assert_eq!(failure.exit, Exit::Unavailable);
-        assert!(failure.to_string().starts_with("no Kafka broker answers at 127.0.0.1:1: "), "{failure}");
+        let said = failure.to_string();
+        assert!(said.starts_with("no Kafka broker answers at 127.0.0.1:1 ([kafka] brokers): "), "{said}");
+        assert!(said.contains("Connection refused"), "{said}");
         let patient = kafka("127.0.0.1:1", Duration::from_millis(1));
         assert!(!await_with(short, &patient, &Shutdown::new()).await.unwrap());
     }

@@ -16,4 +16,5 @@ pub mod metrics;
 pub mod shutdown;
 pub mod admin;
 pub mod kafka;
+pub mod silence;
 pub mod topics;

@@ -13,6 +13,7 @@ root="$(cd "$here/../.." && pwd)"
 default_home="$root/target/kafka"
 version="$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/pom.xml")"
 jars_dir="${WEIR_CACHE:-$HOME/.cache/weir}/kafka-$version"
+ports_dir="${WEIR_CACHE:-$HOME/.cache/weir}/ports"
 
 say() { printf 'kafka: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }

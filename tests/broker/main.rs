@@ -16,7 +16,7 @@ mod scene;
 
 use std::time::Duration;
 
-use rig::{Rig, Waited};
+use rig::{Rig, SETTINGS, Waited};
 use schemas::Topic;
 use weir_tests::stepper::STAYS;
 use weir_tests::withheld::Proxy;
@@ -110,8 +110,8 @@ async fn a_wiped_state_directory_is_rebuilt_from_the_changelog() {
     let before = rig.store_tallies("a");
     rig.wipe("a");
     rig.feed(300);
-    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
-    assert!(rig.log("a").contains("Rebuilt"), "nothing was rebuilt:\n{}", rig.log("a"));
+    let said = rig.run_aloud("a").await;
+    assert!(said.contains("Rebuilt"), "nothing was rebuilt:\n{said}");
     assert_ne!(before, rig.store_tallies("a"));
     rig.check().expect("the books balance");
     rig.check_tallies("a");
@@ -127,8 +127,8 @@ async fn a_state_of_another_log_is_not_trusted() {
     assert_eq!(other.run("a", "-", "-").await, Waited::Code(0));
     rig.adopt_state("a", &other);
     rig.feed(300);
-    assert_eq!(rig.run("a", "-", "-").await, Waited::Code(0));
-    assert!(rig.log("a").contains("Rebuilt"), "the other log's state was taken:\n{}", rig.log("a"));
+    let said = rig.run_aloud("a").await;
+    assert!(said.contains("Rebuilt"), "the other log's state was taken:\n{said}");
     rig.check().expect("the books balance");
     rig.check_tallies("a");
 }
@@ -180,7 +180,9 @@ async fn a_zombie_that_wakes_in_a_transaction_changes_nothing() {
 
 #[tokio::test]
 async fn a_rebalance_in_mid_batch_waits_for_the_transaction() {
-    let mut rig = Rig::new("rebalance").await;
+    // Long enough for the second to come before the first has been given up.
+    let settings = SETTINGS.replace("session_timeout = \"6s\"", "session_timeout = \"20s\"");
+    let mut rig = Rig::with_settings("rebalance", &settings).await;
     rig.feed(400);
     // Asleep inside of a transaction, but not for as long as its session.
     let mut first = rig.start("a", "sleep-after:produce:60", "-");
@@ -209,14 +211,16 @@ async fn a_worker_to_whom_the_answer_of_the_group_is_lost_asks_again() {
 #[tokio::test]
 async fn partitions_that_move_to_and_fro_keep_their_state() {
     let mut rig = Rig::new("moves").await;
+    let mut deaths = 0;
     for round in 0..4 {
         rig.feed(300);
         let (leaver, stayer) = if round % 2 == 0 { ("a", "b") } else { ("b", "a") };
         let mut one = rig.start(leaver, &format!("die-before:commit:{}", 2 + round), "-");
         let mut two = rig.start(stayer, "-", "-");
-        rig.finish(&mut one).await;
+        deaths += u32::from(rig.finish(&mut one).await == Waited::Killed);
         assert_eq!(rig.finish(&mut two).await, Waited::Code(0));
     }
+    assert!(deaths > 0, "nobody had a partition when it was to leave");
     rig.check().expect("the books balance");
 }
 
@@ -300,7 +304,10 @@ async fn give_up_poison(name: &str, has_copy: bool) -> (Rig, (i32, i64)) {
     let poison = format!("die-before:clean/{partition}/{offset}:1");
     let deaths = poison::die_until_given_up(&rig, &poison).await;
     // Three to become suspicious, three with nothing but this record in hand.
-    assert!((5..=7).contains(&deaths), "{deaths} processes died");
+    // A process that took over again after a fault is suspected like another one.
+    let log = rig.log("a");
+    let faults = log.matches("stepper: fault").count();
+    assert!(deaths <= 7 && deaths as usize + faults >= 5, "{deaths} processes died\n{log}");
     rig.check_given_up((partition, offset));
     (rig, (partition, offset))
 }

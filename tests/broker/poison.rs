@@ -22,6 +22,7 @@ async fn an_event_that_kills_every_process_when_its_turn_comes_is_given_up_as_we
     let deed = format!("die-before:clean/{partition}/1:1");
     let deaths = die_until_given_up(&scene.rig, &deed).await;
     assert!(DEATHS.contains(&deaths), "{deaths} processes died\n{}", scene.rig.log("a"));
+    scene.settle();
     let dead = scene.dead();
     assert_eq!((dead.len(), dead["kills-1"].reason.as_str()), (1, "poison"), "{dead:?}");
     let mut clean = scene.clean();
@@ -30,10 +31,12 @@ async fn an_event_that_kills_every_process_when_its_turn_comes_is_given_up_as_we
 
     // Redriven while it still kills, it is given up again, and is a letter again.
     let first = dead["kills-1"].id.clone();
-    let said = scene::said(scene.rig.weir(&redrive(&first, "1s")));
+    let said = scene::said(scene.rig.weir(&redrive(&first, "10s")));
     assert_ne!(said.code, Some(0), "nobody runs: {}", said.text);
+    assert!(said.text.contains("without an answer"), "Kafka has the command: {}", said.text);
     let deaths = die_until_given_up_again(&mut scene, &deed, &first).await;
     assert!(DEATHS.contains(&deaths), "{deaths} processes died\n{}", scene.rig.log("a"));
+    scene.settle();
     let second = scene.dead()["kills-1"].clone();
     assert_eq!(second.reason, "poison");
 
@@ -43,6 +46,7 @@ async fn an_event_that_kills_every_process_when_its_turn_comes_is_given_up_as_we
     let said = scene::said(scene.rig.weir(&redrive(&second.id, "60s")));
     assert_eq!((said.code, said.rows[0]["result"].as_str()), (Some(0), Some("redriven")), "{}", said.text);
     process.kill().expect("killed");
+    scene.settle();
     assert_eq!(scene.clean().last().map(String::as_str), Some("kills-1"));
 }
 

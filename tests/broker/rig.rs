@@ -252,6 +252,13 @@ impl Rig {
         waited
     }
 
+    /// Runs a worker until everything is committed. What it said.
+    pub async fn run_aloud(&self, instance: &str) -> String {
+        let before = self.log(instance).len();
+        assert_eq!(self.run(instance, "-", "-").await, Waited::Code(0));
+        self.log(instance).split_off(before)
+    }
+
     /// Runs a worker that ends by itself only when a partition needs a person, and does so with these words. One that
     /// also ends when everything is committed may do so before it has found out.
     pub async fn halts_saying(&self, instance: &str, words: &str) {

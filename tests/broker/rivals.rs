@@ -7,13 +7,14 @@ use weir_tests::process::Process;
 use crate::rig::Waited;
 use crate::scene::{Scene, resource_in};
 
-/// Short pauses, and more attempts than any of these tests waits for.
+/// Short pauses, and attempts for some seconds.
 const PATIENT: &str = "delays = [\"20ms\", \"100ms\"]\nattempts = 50";
 
 /// Convoy's Kafka source logs a handler's error and fetches on; the next success commits past the failed offset.
 #[tokio::test]
 async fn a_failed_record_is_not_lost_when_the_one_behind_it_succeeds() {
-    let mut scene = Scene::new("rival-poison", PATIENT).await;
+    // It must fail for as long as this takes, and its attempts have a bound.
+    let mut scene = Scene::new("rival-poison", "delays = [\"20ms\", \"5s\"]\nattempts = 50").await;
     let [one, two, three] = [0, 1, 2].map(|nth| resource_in(0, nth));
     scene.feed(&[(one, "fails-1"), (two, "rejected-1"), (three, "good-1")]);
     let process = scene.stay("a");
@@ -25,6 +26,7 @@ async fn a_failed_record_is_not_lost_when_the_one_behind_it_succeeds() {
     assert_eq!(scene.dead()["rejected-1"].reason, "handler_rejected");
     scene.mend();
     assert_eq!(scene.rig.run("a", "-", "-").await, Waited::Code(0));
+    scene.settle();
     assert_eq!(scene.clean(), ["good-1", "fails-1"]);
 }
 
@@ -42,6 +44,7 @@ async fn retries_inside_of_transactions_give_up_neither_order_nor_exactly_once()
     assert_eq!(scene.rig.run("a", "die-before:commit:3", "-").await, Waited::Killed);
     assert_eq!(scene.rig.run("a", "die-after:commit:3", "-").await, Waited::Killed);
     assert_eq!(scene.rig.run("a", "-", "-").await, Waited::Code(0));
+    scene.settle();
     let clean = scene.clean();
     let of = |resource: u32| {
         let ids: Vec<&String> = all.iter().filter(|(of, _)| *of == resource).map(|(_, id)| id).collect();

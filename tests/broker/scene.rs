@@ -82,6 +82,11 @@ impl Scene {
         self.rig.start_with(instance, &environment)
     }
 
+    /// Waits until what is committed is there for every reader, when all workers have stopped or have nothing to do.
+    pub fn settle(&self) {
+        [Topic::Clean, Topic::Dead].iter().for_each(|topic| self.rig.settle(topic));
+    }
+
     /// Ids in `clean-events`, with where each came from, in the order of their sequence numbers by partition.
     pub fn clean(&self) -> Vec<String> {
         let mut found = self.rig.read(&Topic::Clean, |message| {

@@ -169,9 +169,11 @@ async fn events_are_left_out_made_anew_and_completed_by_a_service_that_fails_at_
 
 /// A service that is busy is left alone: its events wait without using up an attempt, and come through.
 async fn breaker(pipeline: &Pipeline, busy: &FetchTarget) -> Result<()> {
-    for number in 0..BUSY_EVENTS {
-        send(pipeline, "busy", &format!("evt_b{number}"), "paid", &format!("b-{number}"))?;
-    }
+    let deliver = |mut numbers: std::ops::Range<u32>| {
+        numbers.try_for_each(|n| send(pipeline, "busy", &format!("evt_b{n}"), "paid", &format!("b-{n}")))
+    };
+    // Enough of them to open it, and the others when it has been seen.
+    deliver(0..BUSY_CALLS)?;
     let host = busy.url();
     wait_until("an open breaker", PATIENCE, || async {
         let metrics = pipeline.processor_metrics().await.map_err(|error| error.to_string())?;
@@ -181,6 +183,7 @@ async fn breaker(pipeline: &Pipeline, busy: &FetchTarget) -> Result<()> {
         }
     })
     .await?;
+    deliver(BUSY_CALLS..BUSY_EVENTS)?;
     let events = clean(pipeline, "busy", BUSY_EVENTS as usize).await?;
     let mut attempts: BTreeMap<String, u32> = BTreeMap::new();
     for (_, attempt, _) in events.values().flatten() {

@@ -169,7 +169,7 @@ mod tests {
         command.args(["-c", "echo whole; printf half; sleep 60"]);
         let process = Process::start("cut", command, &log).expect("started");
         let written = || std::fs::read_to_string(&log).unwrap_or_default();
-        crate::wait::wait_until("the half line", Duration::from_secs(5), || async {
+        crate::wait::wait_until("the half line", Duration::from_secs(20), || async {
             if written().ends_with("half") { Ok(()) } else { Err(written()) }
         })
         .await
@@ -184,7 +184,7 @@ mod tests {
         let mut process = sleeper(folder.path());
         assert!(process.wait(Duration::from_millis(50)).await.is_err());
         process.signal("TERM").expect("sent");
-        let status = process.wait(Duration::from_secs(5)).await.expect("ended");
+        let status = process.wait(Duration::from_secs(20)).await.expect("ended");
         assert_eq!(shown(status), "signal 15");
         assert!(process.signal("TERM").is_err());
     }

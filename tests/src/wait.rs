@@ -9,15 +9,15 @@ use anyhow::{Result, bail};
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Looks until the condition holds or the deadline has passed. What `condition` last said stands in the error.
-pub async fn wait_until<F, W>(what: &str, within: Duration, mut condition: F) -> Result<()>
+pub async fn wait_until<F, W, T>(what: &str, within: Duration, mut condition: F) -> Result<T>
 where
     F: FnMut() -> W,
-    W: Future<Output = Result<(), String>>,
+    W: Future<Output = Result<T, String>>,
 {
     let deadline = Instant::now() + within;
     loop {
         let missing = match condition().await {
-            Ok(()) => return Ok(()),
+            Ok(found) => return Ok(found),
             Err(missing) => missing,
         };
         if Instant::now() >= deadline {

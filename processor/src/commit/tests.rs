@@ -58,9 +58,11 @@ fn offsets_whose_coordinator_is_away_hold_nobody_up() {
     config.set("bootstrap.servers", cluster.bootstrap_servers()).set("transactional.id", ID);
     config.set("transaction.timeout.ms", "1000").set("message.timeout.ms", "800").set("socket.timeout.ms", "800");
     let mut transactions = Transactions::new(config, topics(), TIMEOUT, Recycle::AfterTrouble);
-    wait_to_be_member(&consumer);
-    patiently(|| transactions.recycle());
-    transactions.begin(&consumer).expect("begun");
+    patiently(|| {
+        wait_to_be_member(&consumer);
+        transactions.recycle()?;
+        transactions.begin(&consumer)
+    });
     cluster.broker_down(OF_GROUP).expect("switched off");
     let offsets = [(0, 7, String::new())];
     let began = Instant::now();

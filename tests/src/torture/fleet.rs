@@ -28,7 +28,7 @@ const STAYS_DOWN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Ingest,
-    Processor,
+    Processor { workers: u16 },
 }
 
 /// A process of that name, running or not.
@@ -82,7 +82,7 @@ impl Member {
     pub fn kind(&self) -> &'static str {
         match self.role {
             Role::Ingest => "ingest",
-            Role::Processor => "processor",
+            Role::Processor { .. } => "processor",
         }
     }
 
@@ -178,8 +178,9 @@ impl Member {
     fn spawn(&self) -> Result<Process> {
         let command = match self.role {
             Role::Ingest => self.ingest()?,
-            Role::Processor => {
+            Role::Processor { workers } => {
                 let mut command = self.pipeline.processor_command(&self.name, self.admin)?;
+                command.env("WEIR__PROCESSOR__WORKERS", workers.to_string());
                 self.clock.give(&mut command);
                 command
             }

@@ -43,6 +43,8 @@ const PARTITIONS: i32 = 8;
 const BODY_LIMIT: usize = 256 * 1024;
 /// How long a provider goes on: longer than any run.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// From when on it is said what the run still waits for.
+const SLOW: Duration = Duration::from_secs(20);
 /// How long the system may stand still once everything is well again: longer than a circuit breaker stays open.
 const STANDSTILL: Duration = Duration::from_secs(150);
 /// How long committed tallies may take to show in the metrics.
@@ -180,9 +182,11 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
     let cluster = Cluster::new(&nodes.direct);
     let witness = block_in_place(|| Witness::start(&cluster, ""))?;
     let member = |role: Role, name: &str| Member::new(&pipeline, role, name, &journal).map(Arc::new);
-    let processors = vec![member(Role::Processor, "processor-a")?, member(Role::Processor, "processor-b")?];
+    // A process of one worker, and one of two.
+    let processor = |name: &str, workers: u16| member(Role::Processor { workers }, name);
+    let processors = vec![processor("processor-a", 1)?, processor("processor-b", 2)?];
     let ingests = vec![member(Role::Ingest, "ingest-a")?, member(Role::Ingest, "ingest-b")?];
-    let guest = member(Role::Processor, "processor-guest")?;
+    let guest = processor("processor-guest", 1)?;
     let disk = SmallDisk::mount(&processors[1].state)?;
     for member in processors.iter().chain(&ingests) {
         member.start().await?;
@@ -221,7 +225,8 @@ impl Site {
     /// every partition has an owner, as long as anything moves. Whether it came to rest.
     async fn rest(&self, journal: &Journal, playing: JoinHandle<()>) -> Result<bool> {
         let (group, topic) = (self.pipeline.group(), self.pipeline.topic("verified-events"));
-        let mut moved = Instant::now();
+        let healed = Instant::now();
+        let mut moved = healed;
         let mut last = (0, None, None);
         loop {
             let lag = block_in_place(|| self.cluster.lag(&group, &topic)).ok();
@@ -235,6 +240,13 @@ impl Site {
             }
             let now = (self.stage.ledger.answered(), lag, left);
             if now != last {
+                if healed.elapsed() > SLOW {
+                    let (answered, lag, left) = now;
+                    say(&format!(
+                        "  {:.0} s: {answered} answered, lag {lag:?}, left {left:?}",
+                        healed.elapsed().as_secs_f64()
+                    ));
+                }
                 (last, moved) = (now, Instant::now());
             }
             if moved.elapsed() > STANDSTILL {

@@ -34,8 +34,8 @@ pub type View = BTreeMap<(&'static str, Position), String>;
 const FIELD: char = '\u{1f}';
 const RECORD: char = '\u{1e}';
 const HEADER: char = '\u{1d}';
-/// How long the Java client waits for more.
-const JAVA_PATIENCE_MS: &str = "8000";
+/// How long the Java client waits for more, or for its first record while others start beside it.
+const JAVA_PATIENCE_MS: &str = "20000";
 /// How long the cluster may take to say what topics there are.
 const METADATA_WITHIN: Duration = Duration::from_secs(30);
 /// How long nothing new may come until the witness believes that it has seen all: longer than its client waits before

@@ -8,6 +8,7 @@ use rand::RngExt;
 use super::disk::{damage, wipe};
 use super::{Part, Scene};
 use crate::torture::fleet::Member;
+use crate::wait::wait_until;
 
 /// Twice the session time-out: half of the sleepers lose their partitions.
 const SLEEP_MS: std::ops::Range<u64> = 100..12_000;
@@ -18,6 +19,8 @@ const KINDS: usize = 7;
 const WRONG_MS: f64 = 2_000.0;
 const WRONG_MAX_MS: f64 = 7_200_000.0;
 const WRONG_FOR_MS: std::ops::Range<u64> = 500..10_000;
+/// How long a process may take to listen, whatever else is going on.
+const LISTENS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Torments one processor.
 pub async fn torment_processor(scene: &Scene, number: usize) -> Result<()> {
@@ -90,7 +93,10 @@ pub async fn come_and_go(scene: &Scene) -> Result<()> {
             tokio::time::sleep(time).await;
             let (name, ended) = match kind {
                 0 => ("guest killed", guest.kill().await),
-                _ => ("guest stopped", guest.stop().await),
+                _ => {
+                    listens(guest).await;
+                    ("guest stopped", guest.stop().await)
+                }
             };
             ended?;
             scene.journal.fault(name, &format!("after {time:?}"));
@@ -98,6 +104,12 @@ pub async fn come_and_go(scene: &Scene) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until it listens: before, SIGTERM ends it as it ends any program. Whether it does is judged elsewhere.
+async fn listens(guest: &Member) {
+    let answers = || async { guest.metrics().await.map(drop).map_err(|error| format!("{error:#}")) };
+    drop(wait_until("the guest listens", LISTENS_WITHIN, answers).await);
 }
 
 async fn kill(scene: &Scene, part: &mut Part, member: &Member) -> Result<()> {

@@ -87,10 +87,18 @@ fn command(number: u64) -> Composed {
     }
 }
 
+/// For answers that come, and for those that do not.
+const PATIENCE: Duration = Duration::from_secs(60);
+const IMPATIENCE: Duration = Duration::from_secs(1);
+
 fn run(owner: Owner, count: u64, stop_at: u64) -> (Tally, Heap) {
+    run_within(PATIENCE, owner, count, stop_at)
+}
+
+fn run_within(patience: Duration, owner: Owner, count: u64, stop_at: u64) -> (Tally, Heap) {
     let (mut heap, sent) = (Heap::default(), Cell::new(0));
     let is_stopped = || sent.get() >= stop_at;
-    let mut delivery = Delivery::new(owner, None, Duration::from_millis(80), &is_stopped, &mut heap);
+    let mut delivery = Delivery::new(owner, None, patience, &is_stopped, &mut heap);
     for number in 0..count {
         if delivery.send(command(number)).unwrap().is_break() {
             break;
@@ -134,13 +142,13 @@ fn a_stop_sends_nothing_more_and_waits_for_what_was_sent() {
 
 #[test]
 fn answers_that_do_not_come_end_the_run_after_the_timeout() {
-    let (tally, heap) = run(Owner::new(None), 3, u64::MAX);
+    let (tally, heap) = run_within(IMPATIENCE, Owner::new(None), 3, u64::MAX);
     assert_eq!((tally.sent, tally.unanswered, tally.exit()), (3, 3, Exit::Unavailable));
     assert!(heap.rows.iter().all(|row| row.result.is_none()));
     assert_eq!(heap.rows.len(), 3);
 
     let more_than_fit = u64::try_from(OUTSTANDING_MAX).unwrap() + 5;
-    let (tally, _) = run(Owner::new(None), more_than_fit, u64::MAX);
+    let (tally, _) = run_within(IMPATIENCE, Owner::new(None), more_than_fit, u64::MAX);
     assert_eq!((tally.unanswered, tally.cancelled), (1000, 5));
 }
 
@@ -190,6 +198,6 @@ fn answers_to_the_commands_of_others_are_not_ours() {
     };
     owner.pending.push_back(Heard::Answer(Resolution { command_id: None, ..foreign.clone() }));
     owner.pending.push_back(Heard::Answer(foreign));
-    let (tally, _) = run(owner, 1, u64::MAX);
+    let (tally, _) = run_within(IMPATIENCE, owner, 1, u64::MAX);
     assert_eq!((tally.redriven, tally.unanswered), (0, 1));
 }
