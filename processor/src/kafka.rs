@@ -1,6 +1,6 @@
 //! The real log: group, reader and transactions of one worker behind the [`Log`] trait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -101,7 +101,12 @@ impl KafkaLog {
     }
 
     fn all_ends(&self, wanted: &[(String, i32)]) -> Result<Vec<Ends>, Fault> {
-        self.reader.ends(wanted).map_err(|error| Fault::unsure("ask where partitions end", &error))
+        self.reader.ends(wanted).map_err(|error| {
+            // The client does not say of which topic.
+            let topics: BTreeSet<&str> = wanted.iter().map(|(topic, _)| topic.as_str()).collect();
+            let topics = Vec::from_iter(topics).join(", ");
+            Fault::Unsure { doing: "ask where partitions end", detail: format!("one of {topics}: {error}") }
+        })
     }
 
     fn one_end(&self, topic: String, partition: i32) -> Result<Ends, Fault> {

@@ -1,4 +1,7 @@
 //! Why a cluster gave no answer: nobody is there, or somebody refuses.
+//!
+//! The client's calls return only that they failed; why, it says in its log, before or after. What is told here once
+//! is not logged besides.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,12 +25,18 @@ pub struct LastWord(Mutex<Option<String>>);
 
 impl ClientContext for LastWord {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        said(level, facility, message);
-        if facility == "FAIL" {
-            // Without the thread's name, which stands in brackets before it.
-            let text = message.split_once("]: ").map_or(message, |(_, text)| text);
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+        if facility != "FAIL" {
+            return said(level, facility, message);
         }
+        // Without the thread's name, which stands in brackets before it.
+        let text = message.split_once("]: ").map_or(message, |(_, text)| text);
+        tracing::debug!(target: "librdkafka", ?level, text, "client log");
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Whoever asks hears of it in the answer.
+        tracing::debug!(target: "librdkafka", %error, reason, "client error");
     }
 }
 

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use runtime::config::Config;
 use schemas::Topic;
-use weir_tests::cluster::Cluster;
 use weir_tests::wait::wait_until;
 
 use crate::PATIENCE;
@@ -37,10 +35,8 @@ async fn an_input_that_was_made_anew_and_has_grown_past_offsets_that_survived_st
 }
 
 async fn recreate_input(rig: &Rig) {
-    Cluster::new(&rig.brokers).delete_topic(&rig.topic(&Topic::Verified)).await.expect("deleted");
-    let Config { kafka, topics, .. } = &rig.config;
-    let changes = runtime::topics::plan(kafka, topics).await.expect("a plan");
-    runtime::topics::apply(kafka, &changes).await.expect("topics");
+    rig.delete(&Topic::Verified).await;
+    rig.create_missing().await;
 }
 
 fn member(rig: &Rig) -> BaseConsumer {

@@ -44,6 +44,11 @@ impl Rig {
         .expect("grown");
     }
 
+    /// Deletes a topic.
+    pub async fn delete(&self, topic: &Topic) {
+        Cluster::new(&self.brokers).delete_topic(&self.topic(topic)).await.expect("deleted");
+    }
+
     /// Removes everything that is in a topic now.
     pub async fn truncate(&self, topic: &Topic) {
         let topic = self.topic(topic);

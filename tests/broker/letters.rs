@@ -5,6 +5,7 @@ use std::path::Path;
 use processor::books::Place;
 use schemas::Topic;
 use serde_json::{Value, json};
+use weir_tests::cluster::Cluster;
 use weir_tests::memory::{self, Watched};
 use weir_tests::process::Process;
 
@@ -205,4 +206,34 @@ async fn a_hundred_thousand_dead_letters_take_no_more_memory_than_ten_thousand()
     for ((name, little), (_, much)) in little.iter().zip(&much) {
         memory::is_flat(little.peak, much.peak, GROWTH).unwrap_or_else(|error| panic!("weir dead {name}: {error}"));
     }
+}
+
+/// Nothing is dropped because there is nowhere to put it, and nobody is taken for a killer because of that.
+#[tokio::test]
+async fn while_no_dead_letter_can_be_written_what_should_die_waits() {
+    let scene = Scene::new("no-dead", "delays = [\"2s\"]\nattempts = 50").await;
+    // Room for the mark of a transaction's end, and for no letter: as good as no right to write.
+    let limit = async |bytes| {
+        let topic = scene.rig.topic(&Topic::Dead);
+        let configured = Cluster::new(&scene.rig.brokers).configure(&topic, "max.message.bytes", bytes).await;
+        configured.expect("a reachable broker");
+    };
+    limit("200").await;
+    scene.feed(&[(resource_in(0, 0), "rejected-1"), (resource_in(0, 1), "good-1")]);
+    let mut process = scene.stay("a");
+    // More takeovers than a record is allowed that processes die of: three, and three alone.
+    let tries = |scene: &Scene| match scene.rig.log("a").matches("stepper: took over 0 ").count() {
+        0..=6 => Err(scene.rig.log("a")),
+        _ => Ok(()),
+    };
+    scene.wait("that it is tried", tries).await;
+    assert_eq!(scene.rig.lag(), 2);
+    assert_eq!(process.ended().expect("looked at"), None, "{}", scene.rig.log("a"));
+    limit("1048576").await;
+    scene.rig.wait_for_no_lag("a").await;
+    process.kill().expect("killed");
+    scene.settle();
+    let dead = scene.dead();
+    assert_eq!((dead.len(), dead["rejected-1"].reason.as_str()), (1, "handler_rejected"), "{dead:?}");
+    assert_eq!(scene.clean(), ["good-1"]);
 }

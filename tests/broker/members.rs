@@ -6,7 +6,7 @@ use weir_tests::stepper::STAYS;
 use weir_tests::wait::wait_until;
 
 use crate::PATIENCE;
-use crate::rig::{PARTITIONS, Rig, SETTINGS};
+use crate::rig::{PARTITIONS, Rig};
 
 const RETURNS: usize = 10;
 
@@ -46,8 +46,7 @@ async fn wait_for_halves(rig: &Rig) {
 #[tokio::test]
 async fn a_member_that_comes_back_within_its_session_moves_no_partition() {
     // Longer than any restart here may take.
-    let settings = SETTINGS.replace("session_timeout = \"6s\"", "session_timeout = \"90s\"");
-    let mut rig = Rig::with_settings("members", &settings).await;
+    let mut rig = Rig::with_session("members", "90s").await;
     let start = |rig: &Rig, instance: &str| rig.start_with(instance, &[(STAYS, "1")]);
     let mut comes_and_goes = start(&rig, "a");
     let stays = start(&rig, "b");

@@ -90,6 +90,13 @@ impl Rig {
         Self::with(name, false, settings).await
     }
 
+    /// Topics of its own, no input yet, and members that may be away for this long.
+    pub async fn with_session(name: &str, session: &str) -> Self {
+        let settings = SETTINGS.replace("\"6s\"", &format!("{session:?}"));
+        assert!(settings.contains(session), "{settings}");
+        Self::with_settings(name, &settings).await
+    }
+
     async fn with(name: &str, is_flaky: bool, settings: &str) -> Self {
         let broker = broker::shared();
         Self::on((broker, broker), name, is_flaky, settings).await
@@ -108,9 +115,15 @@ impl Rig {
         let path = folder.path().join("weir.toml");
         std::fs::write(&path, &text).expect("writable");
         let config = runtime::config::parse(&text, &path, std::env::vars().take(0)).expect("a good file").config;
-        let changes = runtime::topics::plan(&config.kafka, &config.topics).await.expect("a plan");
-        runtime::topics::apply(&config.kafka, &changes).await.expect("topics");
-        Self { brokers, folder, config, seed, fed: 0, is_flaky, environment: Vec::new() }
+        let rig = Self { brokers, folder, config, seed, fed: 0, is_flaky, environment: Vec::new() };
+        rig.create_missing().await;
+        rig
+    }
+
+    /// Makes the topics that are missing.
+    pub async fn create_missing(&self) {
+        let changes = runtime::topics::plan(&self.config.kafka, &self.config.topics).await.expect("a plan");
+        runtime::topics::apply(&self.config.kafka, &changes).await.expect("topics");
     }
 
     /// The `transactional.id` of an instance's worker.

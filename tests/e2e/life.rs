@@ -12,6 +12,7 @@ use weir_tests::scrape::readiness;
 use weir_tests::wait::wait_until;
 use weir_tests::wire::{Client, Request};
 
+use crate::exits::until_draining;
 use crate::{PATIENCE, limits};
 
 /// The state directory's lock is held.
@@ -106,14 +107,7 @@ async fn a_stopped_ingest_says_that_it_drains_and_exits_0() -> Result<()> {
     tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await?;
     let told = Instant::now();
     pipeline.ingest()?.signal("TERM")?;
-    let drains = || async {
-        match readiness(admin).await {
-            Ok(()) => Err("it is still ready".to_owned()),
-            Err(reasons) if reasons.contains("draining") => Ok(()),
-            Err(reasons) => Err(reasons),
-        }
-    };
-    wait_until("draining", PATIENCE, drains).await?;
+    until_draining(admin).await?;
     // A load balancer that has not looked yet still sends.
     let late = limits::event("evt_late", 1_000, Place::Clean { flagged: false });
     let answer = limits::send(&Client::new(pipeline.door()), &pipeline, &late).await?;

@@ -1,8 +1,12 @@
-//! The largest body that is allowed, all the way: one byte more is refused at the door.
+//! The largest body that is allowed, all the way, and one byte more; and a door that may open no more files.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::net::TcpStream;
 use weir_tests::door;
 use weir_tests::event::{Event, Place};
 use weir_tests::event::{digest, key};
@@ -100,4 +104,50 @@ async fn a_topic_whose_limit_was_lowered_refuses_large_events_alone() -> Result<
     let replaced = metrics.sum("weir_ingest_producer_replacements_total", &[]);
     ensure!(replaced == 0, "the producer was replaced {replaced} times");
     pipeline.retire().await
+}
+
+/// Many more connections than file descriptors: whoever waits idly makes room, and nothing spins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_without_file_descriptors_serves_on_and_does_not_spin() -> Result<()> {
+    let mut pipeline = Pipeline::prepare(crate::setup("descriptors")?).await?;
+    pipeline.start_ingest()?;
+    pipeline.ingest_ready().await?;
+    let id = pipeline.ingest()?.id();
+    let limited = Command::new("prlimit").args(["--pid", &id.to_string(), "--nofile=256:256"]).status()?;
+    ensure!(limited.success(), "prlimit: {limited}");
+    let (began, before) = (Instant::now(), cpu_time(id)?);
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(pipeline.door()).await?);
+    }
+    let log = pipeline.folder().join("ingest.log");
+    wait_until("no descriptor is left", crate::PATIENCE, || async {
+        let text = std::fs::read_to_string(&log).map_err(|error| error.to_string())?;
+        if text.contains("cannot accept a connection") {
+            Ok(())
+        } else {
+            Err("every connection is accepted".to_owned())
+        }
+    })
+    .await?;
+    let event = |id: &str| event(id, 1_000, Place::Clean { flagged: false });
+    let answer = send(&Client::new(pipeline.door()), &pipeline, &event("evt_crowded")).await?;
+    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
+    let (used, time) = (cpu_time(id)? - before, began.elapsed());
+    ensure!(used < time / 2, "it used {used:?} of {time:?}");
+    drop(idle);
+    let answer = send(&Client::new(pipeline.door()), &pipeline, &event("evt_alone")).await?;
+    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
+    let text = std::fs::read_to_string(&log)?;
+    let refusals = text.matches("cannot accept a connection").count();
+    ensure!(refusals < 500, "{refusals} times it could not accept");
+    pipeline.retire().await
+}
+
+/// User and system time of a process so far, in steps of 10 ms.
+fn cpu_time(process: u32) -> Result<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields = text.rsplit_once(')').context("no name in the stat line")?.1;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
 }

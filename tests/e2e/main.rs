@@ -6,6 +6,7 @@
 mod day;
 mod dead;
 mod demo;
+mod exits;
 mod handlers;
 mod life;
 mod limits;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -42,6 +43,12 @@ pub fn seeded(seed: u64) -> Plan {
             (false, _) => Response::Good,
         }
     })
+}
+
+/// That plan until all is well.
+pub fn until(is_well: &Arc<AtomicBool>, plan: Plan) -> Plan {
+    let is_well = Arc::clone(is_well);
+    Arc::new(move |resource, call| if is_well.load(Ordering::Relaxed) { Response::Good } else { plan(resource, call) })
 }
 
 /// The body of a good answer: the same each time.

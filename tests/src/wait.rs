@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 /// How long between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Looks until the condition holds or the deadline has passed. What `condition` last said stands in the error.
+/// Looks until the condition holds, and returns what it found, or until the deadline has passed: then the error says
+/// what was missing last.
 pub async fn wait_until<F, W, T>(what: &str, within: Duration, mut condition: F) -> Result<T>
 where
     F: FnMut() -> W,

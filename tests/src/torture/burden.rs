@@ -16,7 +16,8 @@ pub struct Burden {
     pub descriptors: u64,
 }
 
-/// More than this, nobody takes: about twice what processors have after three minutes of faults.
+/// More than this, nobody takes for each of its workers: about twice what processors of one have after three minutes of
+/// faults.
 const MOST: Burden = Burden { rss_mib: 200, threads: 120, descriptors: 400 };
 
 impl Burden {
@@ -33,11 +34,14 @@ impl Burden {
         Ok(Self { rss_mib: number("VmRSS:")? / 1024, threads: number("Threads:")?, descriptors })
     }
 
-    /// What is too much of it.
-    pub fn excess(self) -> Option<String> {
+    /// What is too much of it, for so many workers.
+    pub fn excess(self, workers: u16) -> Option<String> {
+        let times = |each: u64| each * u64::from(workers);
+        let most =
+            Self { rss_mib: times(MOST.rss_mib), threads: times(MOST.threads), descriptors: times(MOST.descriptors) };
         let is_fine =
-            self.rss_mib <= MOST.rss_mib && self.threads <= MOST.threads && self.descriptors <= MOST.descriptors;
-        (!is_fine).then(|| format!("{self:?}, and at most {MOST:?}"))
+            self.rss_mib <= most.rss_mib && self.threads <= most.threads && self.descriptors <= most.descriptors;
+        (!is_fine).then(|| format!("{self:?}, and at most {most:?}"))
     }
 }
 
@@ -49,13 +53,14 @@ mod tests {
     fn a_process_knows_what_it_takes_and_too_much_is_told() {
         let burden = Burden::of(std::process::id()).expect("we run");
         assert!(burden.rss_mib > 0 && burden.threads > 0 && burden.descriptors > 0, "{burden:?}");
-        assert_eq!(MOST.excess(), None);
+        assert_eq!(MOST.excess(1), None);
         for much in [
             Burden { rss_mib: MOST.rss_mib + 1, ..MOST },
             Burden { threads: MOST.threads + 1, ..MOST },
             Burden { descriptors: MOST.descriptors + 1, ..MOST },
         ] {
-            assert!(much.excess().is_some(), "{much:?}");
+            assert!(much.excess(1).is_some(), "{much:?}");
+            assert_eq!(much.excess(2), None);
         }
     }
 }

@@ -28,7 +28,10 @@ const STAYS_DOWN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Ingest,
-    Processor { workers: u16 },
+    Processor {
+        /// `[processor] workers`.
+        workers: u16,
+    },
 }
 
 /// A process of that name, running or not.
@@ -83,6 +86,14 @@ impl Member {
         match self.role {
             Role::Ingest => "ingest",
             Role::Processor { .. } => "processor",
+        }
+    }
+
+    /// How many do its work.
+    pub fn workers(&self) -> u16 {
+        match self.role {
+            Role::Processor { workers } => workers,
+            Role::Ingest => 1,
         }
     }
 

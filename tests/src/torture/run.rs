@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -45,8 +45,9 @@ const BODY_LIMIT: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// From when on it is said what the run still waits for.
 const SLOW: Duration = Duration::from_secs(20);
-/// How long the system may stand still once everything is well again: longer than a circuit breaker stays open.
-const STANDSTILL: Duration = Duration::from_secs(150);
+/// How long the system may stand still once everything is well again: longer than an event waits for a circuit breaker
+/// that is open, which is two minutes and a quarter of that.
+const STANDSTILL: Duration = Duration::from_secs(200);
 /// How long committed tallies may take to show in the metrics.
 const METRICS_WITHIN: Duration = Duration::from_secs(30);
 /// How long between two looks at what has moved.
@@ -98,6 +99,8 @@ struct Site {
     cluster: Cluster,
     stage: Arc<Stage>,
     witness: Witness,
+    /// Whether the service answers every call, from now on.
+    is_well: Arc<AtomicBool>,
     _proxies: Vec<Proxy>,
 }
 
@@ -120,6 +123,7 @@ pub async fn torture(options: Options) -> Result<Outcome> {
         acted = actors::act(&site.scene) => acted?,
         Some(ended) = keepers.join_next() => bail!("nobody looks after a process any more: {ended:?}"),
     }
+    site.is_well.store(true, Ordering::Relaxed);
     say("  all is healed; waiting for rest");
     let healed = Instant::now();
     let at_rest = tokio::select! {
@@ -152,7 +156,8 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
     let Options { seed, time, rate, .. } = options;
     let folder_of_brokers = brokers.to_owned();
     let nodes = tokio::task::spawn_blocking(move || Nodes::start(&folder_of_brokers)).await??;
-    let service = FetchTarget::start(fetch_target::seeded(seed)).await?;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let service = FetchTarget::start(fetch_target::until(&is_well, fetch_target::seeded(seed))).await?;
     let setup = Setup {
         brokers: nodes.through_proxies(),
         prefix: String::new(),
@@ -212,7 +217,7 @@ async fn prepare(options: Options, folder: &Path, brokers: &Path) -> Result<Site
     let scene =
         Scene { seed, end, nodes, weather, processors, guest, ingests, disk, service: service.into(), office, journal };
     let (scene, stage) = (Arc::new(scene), Arc::new(stage));
-    Ok(Site { options, pipeline, scene, cluster, stage, witness, _proxies: proxies })
+    Ok(Site { options, pipeline, scene, cluster, stage, witness, is_well, _proxies: proxies })
 }
 
 impl Site {
@@ -412,7 +417,7 @@ impl Site {
             let Burden { rss_mib, threads, descriptors } = burden;
             let most = run.burden;
             run.burden = [most[0].max(rss_mib), most[1].max(threads), most[2].max(descriptors)];
-            found.extend(burden.excess().map(|excess| format!("{} has {excess}", member.name)));
+            found.extend(burden.excess(member.workers()).map(|excess| format!("{} has {excess}", member.name)));
         }
         Ok(found)
     }

@@ -1,6 +1,6 @@
 //! Harm to Weir's own processes: killed, put to sleep, stopped, with their state taken away or damaged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rand::RngExt;
@@ -89,8 +89,8 @@ pub async fn come_and_go(scene: &Scene) -> Result<()> {
     while let Some(kind) = part.next(4_000..20_000).await {
         for _ in 0..part.random.random_range(1..4) {
             guest.start().await?;
-            let time = part.time(500..7_000);
-            tokio::time::sleep(time).await;
+            let began = Instant::now();
+            tokio::time::sleep(part.time(500..7_000)).await;
             let (name, ended) = match kind {
                 0 => ("guest killed", guest.kill().await),
                 _ => {
@@ -99,6 +99,7 @@ pub async fn come_and_go(scene: &Scene) -> Result<()> {
                 }
             };
             ended?;
+            let time = began.elapsed();
             scene.journal.fault(name, &format!("after {time:?}"));
             tokio::time::sleep(part.time(0..2_000)).await;
         }
@@ -107,9 +108,9 @@ pub async fn come_and_go(scene: &Scene) -> Result<()> {
 }
 
 /// Waits until it listens: before, SIGTERM ends it as it ends any program. Whether it does is judged elsewhere.
-async fn listens(guest: &Member) {
-    let answers = || async { guest.metrics().await.map(drop).map_err(|error| format!("{error:#}")) };
-    drop(wait_until("the guest listens", LISTENS_WITHIN, answers).await);
+async fn listens(member: &Member) {
+    let answers = || async { member.metrics().await.map(drop).map_err(|error| format!("{error:#}")) };
+    drop(wait_until("a process listens", LISTENS_WITHIN, answers).await);
 }
 
 async fn kill(scene: &Scene, part: &mut Part, member: &Member) -> Result<()> {
@@ -119,6 +120,7 @@ async fn kill(scene: &Scene, part: &mut Part, member: &Member) -> Result<()> {
 }
 
 async fn stop(scene: &Scene, part: &mut Part, member: &Member) -> Result<()> {
+    listens(member).await;
     scene.journal.fault(&format!("{} stopped", member.kind()), &member.name);
     member.stop().await?;
     start(part, member).await

@@ -87,8 +87,9 @@ fn command(number: u64) -> Composed {
     }
 }
 
-/// For answers that come, and for those that do not.
+/// For answers that come.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For answers that do not.
 const IMPATIENCE: Duration = Duration::from_secs(1);
 
 fn run(owner: Owner, count: u64, stop_at: u64) -> (Tally, Heap) {
