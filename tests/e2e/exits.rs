@@ -77,9 +77,7 @@ fn whatever_keeps_a_program_from_its_work_is_told_and_decides_its_exit_code() ->
 async fn held_up(test: &str, environment: [(&str, &str); 2]) -> Result<(Pipeline, TcpStream)> {
     let mut setup = crate::setup(test)?;
     setup.environment.extend(environment.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let mut pipeline = Pipeline::prepare(setup).await?;
-    pipeline.start_ingest()?;
-    pipeline.ingest_ready().await?;
+    let mut pipeline = Pipeline::start(setup, &[]).await?;
     // The door reads a body only if its head could be authentic, and waits 10 s for it.
     let mut held = TcpStream::connect(pipeline.door()).await?;
     let signature = "0".repeat(64);
@@ -99,14 +97,16 @@ async fn held_up(test: &str, environment: [(&str, &str); 2]) -> Result<(Pipeline
 
 /// Waits until an ingest says that it drains.
 pub async fn until_draining(admin: SocketAddr) -> Result<()> {
-    let drains = || async {
-        match readiness(admin).await {
-            Ok(()) => Err("it is still ready".to_owned()),
-            Err(reasons) if reasons.contains("draining") => Ok(()),
-            Err(reasons) => Err(reasons),
-        }
-    };
-    wait_until("draining", PATIENCE, drains).await
+    wait_until("draining", PATIENCE, || drains(admin)).await
+}
+
+/// Whether an ingest says that it drains; if not, what it says.
+async fn drains(admin: SocketAddr) -> Result<(), String> {
+    match readiness(admin).await {
+        Ok(()) => Err("it is still ready".to_owned()),
+        Err(reasons) if reasons.contains("draining") => Ok(()),
+        Err(reasons) => Err(reasons),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,9 +143,7 @@ async fn nobody_can_hold_a_process_for_longer_than_its_shutdown_timeout() -> Res
 async fn behind_a_balancer_no_caller_sees_that_an_ingest_is_stopped() -> Result<()> {
     let mut setup = crate::setup("balanced")?;
     setup.environment.push(("WEIR__INGEST__LINGER".to_owned(), "6s".to_owned()));
-    let mut pipeline = Pipeline::prepare(setup).await?;
-    pipeline.start_ingest()?;
-    pipeline.ingest_ready().await?;
+    let mut pipeline = Pipeline::start(setup, &[]).await?;
     let (stops, answered) = (Shutdown::new(), Arc::new(AtomicU32::new(0)));
     let calls = |caller: u32| {
         let (client, key) = (Client::new(pipeline.door()), pipeline.secrets.key(Source::Stripe, Age::New));
@@ -171,13 +169,12 @@ async fn behind_a_balancer_no_caller_sees_that_an_ingest_is_stopped() -> Result<
     wait_until("load", PATIENCE, || count(200)).await?;
     let admin = pipeline.ingest_admin()?;
     pipeline.ingest()?.signal("TERM")?;
-    // The balancer.
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if readiness(admin).await.is_err_and(|reasons| reasons.contains("draining")) {
-            break;
+    let balancer = async {
+        while drains(admin).await.is_err() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, balancer).await.context("the balancer never saw that it drains")?;
     stops.trigger();
     while let Some(caller) = callers.join_next().await {
         caller.context("a caller panicked")??;

@@ -93,9 +93,7 @@ async fn says_what_is_missing(admin: SocketAddr) -> Result<(), String> {
 async fn a_stopped_ingest_says_that_it_drains_and_exits_0() -> Result<()> {
     let mut setup = crate::setup("drain")?;
     setup.environment.push(("WEIR__INGEST__LINGER".to_owned(), "5s".to_owned()));
-    let mut pipeline = Pipeline::prepare(setup).await?;
-    pipeline.start_ingest()?;
-    pipeline.ingest_ready().await?;
+    let mut pipeline = Pipeline::start(setup, &[]).await?;
     // An alert sees the first increase only of what was there before.
     let metrics = pipeline.ingest_metrics().await?;
     ensure!(metrics.values("weir_ingest_reloads_total", "result") == ["failed", "ok"]);

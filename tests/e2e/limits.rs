@@ -1,7 +1,7 @@
 //! The largest body that is allowed, all the way, and one byte more; and a door that may open no more files.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use weir_tests::reader;
 use weir_tests::run::REST_WITHIN;
 use weir_tests::secrets::Age;
 use weir_tests::sources::Source;
+use weir_tests::usage;
 use weir_tests::wait::wait_until;
 use weir_tests::wire::{Answer, Client};
 
@@ -76,9 +77,7 @@ async fn a_topic_whose_limit_was_lowered_refuses_large_events_alone() -> Result<
     let mut setup = crate::setup("lowered")?;
     // Nothing of a body of one letter would be left.
     setup.environment.push(("WEIR__KAFKA__CLIENT__COMPRESSION_TYPE".to_owned(), "none".to_owned()));
-    let mut pipeline = Pipeline::prepare(setup).await?;
-    pipeline.start_ingest()?;
-    pipeline.ingest_ready().await?;
+    let pipeline = Pipeline::start(setup, &[]).await?;
     let client = Client::new(pipeline.door());
     let clean = || Place::Clean { flagged: false };
     let before = send(&client, &pipeline, &event("evt_before", 100_000, clean())).await?;
@@ -109,13 +108,11 @@ async fn a_topic_whose_limit_was_lowered_refuses_large_events_alone() -> Result<
 /// Many more connections than file descriptors: whoever waits idly makes room, and nothing spins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_door_without_file_descriptors_serves_on_and_does_not_spin() -> Result<()> {
-    let mut pipeline = Pipeline::prepare(crate::setup("descriptors")?).await?;
-    pipeline.start_ingest()?;
-    pipeline.ingest_ready().await?;
+    let mut pipeline = Pipeline::start(crate::setup("descriptors")?, &[]).await?;
     let id = pipeline.ingest()?.id();
     let limited = Command::new("prlimit").args(["--pid", &id.to_string(), "--nofile=256:256"]).status()?;
     ensure!(limited.success(), "prlimit: {limited}");
-    let (began, before) = (Instant::now(), cpu_time(id)?);
+    let (began, before) = (Instant::now(), usage::of(id)?.cpu_s);
     let mut idle = Vec::new();
     for _ in 0..300 {
         idle.push(TcpStream::connect(pipeline.door()).await?);
@@ -133,8 +130,8 @@ async fn a_door_without_file_descriptors_serves_on_and_does_not_spin() -> Result
     let event = |id: &str| event(id, 1_000, Place::Clean { flagged: false });
     let answer = send(&Client::new(pipeline.door()), &pipeline, &event("evt_crowded")).await?;
     ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-    let (used, time) = (cpu_time(id)? - before, began.elapsed());
-    ensure!(used < time / 2, "it used {used:?} of {time:?}");
+    let (used, time) = (usage::of(id)?.cpu_s - before, began.elapsed().as_secs_f64());
+    ensure!(used < time / 2.0, "it used {used} of {time} s");
     drop(idle);
     let answer = send(&Client::new(pipeline.door()), &pipeline, &event("evt_alone")).await?;
     ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
@@ -142,12 +139,4 @@ async fn a_door_without_file_descriptors_serves_on_and_does_not_spin() -> Result
     let refusals = text.matches("cannot accept a connection").count();
     ensure!(refusals < 500, "{refusals} times it could not accept");
     pipeline.retire().await
-}
-
-/// User and system time of a process so far, in steps of 10 ms.
-fn cpu_time(process: u32) -> Result<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let fields = text.rsplit_once(')').context("no name in the stat line")?.1;
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
-    Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
 }

@@ -27,6 +27,7 @@ pub mod logs;
 pub mod wire;
 pub mod scrape;
 pub mod memory;
+pub mod usage;
 pub mod cluster;
 pub mod authority;
 pub mod broker;

@@ -178,11 +178,6 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Waits until the ingest is ready.
-    pub async fn ingest_ready(&mut self) -> Result<()> {
-        self.ingest.as_mut().context("no ingest runs")?.ready().await
-    }
-
     /// Kills a processor with SIGKILL.
     pub fn kill_processor(&mut self, instance: &str) -> Result<()> {
         self.take_processor(instance)?.process.kill()
